@@ -1,0 +1,227 @@
+//! A gateway is a function from [`Call`] to [`Reply`]. Every door makes a `Call`, every upstream consumes one.
+//!
+//! Requests are typed at once, for validation and policy need all of them; answers and events are typed lazily: a
+//! [`Peek`] serves ownership and the record, and the bytes go on as they came unless something must be translated.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::HeaderMap;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::operation::{Binding, Operation, Rpc, Version};
+use crate::proto::{self, TaskState};
+
+/// Identifies a call for as long as there are records: a UUIDv7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(pub Uuid);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Identifies a key; stays the same when the key is rotated.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId(pub Arc<str>);
+
+/// Who calls, as known from the headers alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub key: KeyId,
+    /// What the operator calls this key.
+    pub name: Arc<str>,
+}
+
+/// What a caller called the agent: its name, its id, or an alias.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentName(pub Arc<str>);
+
+impl fmt::Display for AgentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub address: SocketAddr,
+}
+
+/// What is known of a request before its body is read.
+#[derive(Debug)]
+pub struct Arrival {
+    pub id: CallId,
+    pub received: Instant,
+    pub binding: Binding,
+    pub peer: Peer,
+    /// The agent that the path names.
+    pub agent: AgentName,
+    pub headers: HeaderMap,
+    /// The version that the `A2A-Version` header or query parameter names; none when neither is there.
+    pub version: Option<Version>,
+    pub extensions: Vec<ExtensionUri>,
+    pub settings: Arc<Settings>,
+}
+
+/// One operation by one caller on one agent, from first byte to last.
+#[derive(Debug)]
+pub struct Call {
+    pub id: CallId,
+    pub caller: Caller,
+    pub agent: AgentName,
+    pub operation: Operation,
+    /// The request as received, when the scan proved that an agent reads in it what policy read.
+    pub raw: Option<Raw>,
+    /// The id of the caller's JSON-RPC envelope as received, for an agent that speaks JSON-RPC too.
+    pub rpc_id: Option<Bytes>,
+    pub version: Version,
+    pub binding: Binding,
+    pub received: Instant,
+    pub deadline: Option<Instant>,
+    pub peer: Peer,
+    /// Headers that an agent's entry may ask for. Credentials were taken out; never logged.
+    pub forwardable: HeaderMap,
+    pub extensions: Vec<ExtensionUri>,
+    pub trace: TraceContext,
+    pub workflow: WorkflowHint,
+    /// Where a broken stream is to be resumed.
+    pub resume_after: Option<EventId>,
+    pub parent: Option<CallId>,
+    /// One snapshot for the whole call.
+    pub settings: Arc<Settings>,
+}
+
+/// W3C trace context as the caller sent it.
+#[derive(Clone, Debug, Default)]
+pub struct TraceContext {
+    pub traceparent: Option<http::HeaderValue>,
+    pub tracestate: Option<http::HeaderValue>,
+}
+
+/// What a caller says of the workflow that the call belongs to; trusted for nothing but grouping.
+#[derive(Clone, Debug, Default)]
+pub struct WorkflowHint(pub Option<Arc<str>>);
+
+/// The URI of an A2A extension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtensionUri(pub String);
+
+/// The position of an event in its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventId(pub String);
+
+/// How bytes spell a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json(Version),
+    Proto(Version),
+}
+
+/// Bytes as received, a slice of the one buffer, and what they are.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    pub form: Form,
+    pub bytes: Bytes,
+}
+
+/// What came of a call.
+pub struct Reply {
+    pub meta: ReplyMeta,
+    pub body: ReplyBody,
+}
+
+/// What is known of a reply beside its content.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyMeta {
+    /// Extensions that the agent says it activated.
+    pub extensions: Vec<ExtensionUri>,
+    /// The endpoint that answered, as the record names it.
+    pub endpoint: Option<Arc<str>>,
+    /// The version that the endpoint spoke.
+    pub version: Option<Version>,
+    /// How often the request was sent.
+    pub attempts: u32,
+}
+
+pub enum ReplyBody {
+    One(Answer),
+    Stream(EventStream),
+}
+
+/// Events in the agent's order. Dropping it hangs up on the agent; an error is its last item.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Error>> + Send>>;
+
+/// The answer to a unary operation.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub rpc: Rpc,
+    pub content: Content<Response>,
+    pub peek: Peek,
+}
+
+/// One event of a stream.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub content: Content<proto::StreamResponse>,
+    pub peek: Peek,
+}
+
+/// A message as bytes that may go on untouched, or as a typed value.
+#[derive(Clone, Debug)]
+pub enum Content<T> {
+    Raw(Raw),
+    Typed(Box<T>),
+}
+
+/// The typed answer of a unary operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    SendMessage(proto::SendMessageResponse),
+    /// GetTask and CancelTask.
+    Task(proto::Task),
+    ListTasks(proto::ListTasksResponse),
+    /// CreateTaskPushNotificationConfig and GetTaskPushNotificationConfig.
+    PushConfig(proto::TaskPushNotificationConfig),
+    PushConfigs(proto::ListTaskPushNotificationConfigsResponse),
+    Card(proto::AgentCard),
+    Deleted,
+}
+
+/// What ownership, the record and the end of a stream need to know of an answer or event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peek {
+    pub kind: Option<PayloadKind>,
+    pub task_id: Option<String>,
+    pub context_id: Option<String>,
+    pub state: Option<TaskState>,
+    /// A 0.3 agent said that this is the last event of its stream.
+    pub is_final: bool,
+}
+
+/// Which payload an answer or event carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadKind {
+    Task,
+    Message,
+    StatusUpdate,
+    ArtifactUpdate,
+}
+
+impl Peek {
+    /// Whether a stream may end after this: a message, an ended or waiting task, or the agent's word for it.
+    pub fn ends_stream(&self) -> bool {
+        self.is_final
+            || self.kind == Some(PayloadKind::Message)
+            || self.state.is_some_and(|state| state.is_terminal() || state.is_interrupted())
+    }
+}

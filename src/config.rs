@@ -1,0 +1,181 @@
+//! Settings: what the operator wrote, checked once and then trusted.
+//!
+//! Text becomes a tree with line numbers, the tree becomes [`Settings`], and `Settings` cannot be invalid. Every
+//! problem is collected with its key, its line and what to do, so that one run shows all of them, before a port
+//! is opened. Defaults are in `switchboard.default.yaml`, which is compiled in.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use url::Url;
+
+use crate::operation::Version;
+
+mod litellm;
+mod problem;
+mod secret;
+mod section;
+mod settings;
+mod tree;
+
+pub use problem::{Problem, Problems};
+pub use secret::Secret;
+pub use settings::KEY_LENGTH_MIN;
+
+/// Every key and its default, as shipped.
+pub const DEFAULTS: &str = include_str!("../switchboard.default.yaml");
+
+/// One checked configuration. Immutable; a call keeps the snapshot with which it began.
+#[derive(Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub public_url: Option<Url>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub master_key: Option<Secret>,
+    pub keys: Vec<KeySettings>,
+    pub agents: Vec<AgentSettings>,
+    pub strict_version: bool,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub cards: CardSettings,
+    pub outbound: OutboundSettings,
+    pub log: LogSettings,
+    /// What was read and is not ours, such as the other sections of a LiteLLM file; for the operator to see.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct KeySettings {
+    pub name: Arc<str>,
+    pub key: Secret,
+    pub agents: Granted,
+}
+
+/// The agents that a key may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Granted {
+    All,
+    Named(Vec<String>),
+}
+
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    pub name: Arc<str>,
+    pub aliases: Vec<String>,
+    pub url: Url,
+    pub card_url: Option<Url>,
+    /// `None`: as its card says.
+    pub protocol_version: Option<Version>,
+    /// `None`: both.
+    pub serve_version: Option<Version>,
+    pub description: String,
+    /// Values are marked sensitive: their `Debug` prints nothing of them.
+    pub headers: HeaderMap,
+    pub forward_headers: Vec<HeaderName>,
+    pub trust_card_url: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub body_bytes_max: usize,
+    pub reply_bytes_max: usize,
+    pub event_bytes_max: usize,
+    pub in_flight_bytes_max: usize,
+    pub header_bytes_max: usize,
+    pub connections_max: usize,
+    pub streams_per_connection_max: u32,
+    pub json: JsonLimits,
+    pub calls_max: usize,
+}
+
+/// What a JSON body may be, before anything of it is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLimits {
+    pub depth_max: usize,
+    pub nodes_max: usize,
+    pub parts_max: usize,
+    pub digits_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    pub header: Duration,
+    pub body_pause: Duration,
+    pub body_bytes_per_second_min: usize,
+    pub idle: Duration,
+    pub write_stall: Duration,
+    pub connect: Duration,
+    pub unary: Duration,
+    pub stream_idle: Duration,
+    pub keep_alive: Duration,
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct CardSettings {
+    pub lifetime: Duration,
+    pub retry: Duration,
+    pub timeout: Duration,
+    pub bytes_max: usize,
+    pub fetches_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct OutboundSettings {
+    pub allow: Vec<IpNet>,
+    pub idle_connections_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub level: String,
+    pub format: LogFormat,
+    pub records: RecordOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where the records of calls go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordOutput {
+    Stdout,
+    Stderr,
+}
+
+/// Looks up an environment variable; a parameter, so that tests need not touch the process.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads the configuration file at `path`.
+///
+/// # Errors
+/// Every problem that it has, in the order of the file.
+pub fn load(path: &Path, environment: Environment<'_>) -> Result<Settings, Problems> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::of_file(format!("cannot be read: {error}"), "pass its path with --config");
+        Problems { file: file.clone(), problems: vec![problem] }
+    })?;
+    parse(&text, environment).map_err(|problems| Problems { file, problems })
+}
+
+/// Reads a configuration from its text.
+///
+/// # Errors
+/// Every problem that it has.
+pub fn parse(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
+    settings::read(text, environment)
+}
+
+/// Headers that carry a caller's credentials: never passed on to an agent, never logged.
+pub fn is_credential(name: &HeaderName) -> bool {
+    const CREDENTIALS: [&str; 5] = ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-litellm-api-key"];
+    CREDENTIALS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+}

@@ -1,0 +1,268 @@
+//! The agents' cards: read when first needed, kept, and read again in the background.
+//!
+//! A hundred thousand agents must not be a hundred thousand fetches at start, and a slow card server must not slow
+//! calls. So a card is read at its first use, once however many wait for it, a few at a time; afterwards an old card
+//! serves until a new one is there. What cannot be read is made up from the entry, and tried again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::header::{ACCEPT, CONTENT_ENCODING, LOCATION};
+use http::{HeaderValue, Request};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::endpoints::endpoints;
+use crate::a2a::card;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::operation::Version;
+use crate::outbound::{Destination, Outbound, OutboundError};
+use crate::proto::AgentCard;
+use crate::registry::{Agent, AgentId, Registry};
+use crate::upstream::{Endpoint, Upstream};
+use crate::wire::body::{self, Budget, Pace, Pieces};
+
+/// Both paths under which agents publish their cards, the current one first.
+const WELL_KNOWN: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.json"];
+/// Redirects of a card, all within its origin.
+const REDIRECTS_MAX: usize = 2;
+/// An agent that does not answer at all is asked again soon: it is probably starting.
+const RETRY_UNREACHABLE: Duration = Duration::from_secs(1);
+
+/// What is known of an agent from its card.
+pub(super) struct Known {
+    pub(super) card: Arc<AgentCard>,
+    pub(super) endpoints: Vec<Endpoint>,
+    good_until: Instant,
+}
+
+#[derive(Default)]
+struct Slot {
+    known: ArcSwapOption<Known>,
+    /// Held by whoever reads the card.
+    reading: Mutex<()>,
+}
+
+pub(super) struct Cards {
+    slots: HashMap<AgentId, Slot>,
+    outbound: Arc<Outbound>,
+    budget: Budget,
+    clock: Clock,
+    settings: Arc<Settings>,
+    reads: Semaphore,
+    stale: mpsc::Sender<Arc<Agent>>,
+    stale_receiver: Mutex<mpsc::Receiver<Arc<Agent>>>,
+}
+
+/// Why a card was not read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("cannot be reached")]
+    Unreachable(#[source] OutboundError),
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl Cards {
+    pub(super) fn new(outbound: Arc<Outbound>, upstream: &Upstream, registry: &Registry) -> Self {
+        let (stale, stale_receiver) = mpsc::channel(1_024);
+        Self {
+            slots: registry.agents().iter().map(|agent| (agent.id.clone(), Slot::default())).collect(),
+            outbound,
+            budget: upstream.budget.clone(),
+            clock: upstream.clock,
+            settings: Arc::clone(&upstream.settings),
+            reads: Semaphore::new(upstream.settings.cards.fetches_max),
+            stale,
+            stale_receiver: Mutex::new(stale_receiver),
+        }
+    }
+
+    /// What is known of `agent`. Waits only for the first card.
+    pub(super) async fn get(&self, agent: &Arc<Agent>) -> Arc<Known> {
+        let slot = self.slot(agent);
+        if let Some(known) = slot.known.load_full() {
+            if known.good_until <= self.clock.instant() {
+                // A full queue means that many are waiting already; the next use asks again.
+                let _ = self.stale.try_send(Arc::clone(agent));
+            }
+            return known;
+        }
+        // If the caller leaves here, another one reads the card.
+        let _reading = slot.reading.lock().await;
+        if let Some(known) = slot.known.load_full() {
+            return known;
+        }
+        self.read(agent, slot).await
+    }
+
+    /// Reads aged cards until `stop`, a few at a time.
+    pub(super) async fn run(&self, stop: CancellationToken) {
+        let mut stale = self.stale_receiver.lock().await;
+        let mut reads = futures_util::stream::FuturesUnordered::new();
+        loop {
+            let may_read = reads.len() < self.settings.cards.fetches_max;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = futures_util::StreamExt::next(&mut reads), if !reads.is_empty() => {}
+                Some(agent) = stale.recv(), if may_read => reads.push(self.refresh(agent)),
+            }
+        }
+    }
+
+    async fn refresh(&self, agent: Arc<Agent>) {
+        let slot = self.slot(&agent);
+        let Ok(_reading) = slot.reading.try_lock() else { return };
+        let is_stale = slot.known.load().as_ref().is_none_or(|known| known.good_until <= self.clock.instant());
+        if is_stale {
+            self.read(&agent, slot).await;
+        }
+    }
+
+    fn slot(&self, agent: &Agent) -> &Slot {
+        self.slots.get(&agent.id).expect("cards are made for the same registry")
+    }
+
+    async fn read(&self, agent: &Arc<Agent>, slot: &Slot) -> Arc<Known> {
+        let settings = &self.settings.cards;
+        let _turn = self.reads.acquire().await.expect("the semaphore is never closed");
+        let read = self.find(agent).await;
+        let now = self.clock.instant();
+        let known = match read {
+            Ok(card) => Known {
+                endpoints: endpoints(agent, Some(&card), &self.outbound),
+                card: Arc::new(card),
+                good_until: now + settings.lifetime,
+            },
+            Err(error) => {
+                let retry = match &error {
+                    ReadError::Unreachable(_) => RETRY_UNREACHABLE.min(settings.retry),
+                    ReadError::Unusable(_) => settings.retry,
+                };
+                match slot.known.load_full() {
+                    Some(old) => Known { card: Arc::clone(&old.card), endpoints: old.endpoints.clone(), good_until: now + retry },
+                    None => without_card(agent, &self.outbound, &error, now + retry),
+                }
+            }
+        };
+        let known = Arc::new(known);
+        slot.known.store(Some(Arc::clone(&known)));
+        known
+    }
+
+    /// The first readable card among the places where it may be.
+    async fn find(&self, agent: &Agent) -> Result<AgentCard, ReadError> {
+        let mut failure = ReadError::Unusable("there is no place to look for it".to_owned());
+        for url in places(agent) {
+            match timeout(self.settings.cards.timeout, self.fetch(agent, &url)).await {
+                Ok(Ok(card)) => return Ok(card),
+                // The host is away: its other paths are too.
+                Ok(Err(error @ ReadError::Unreachable(_))) => return Err(error),
+                Ok(Err(error)) => failure = error,
+                Err(_) => failure = ReadError::Unusable("does not arrive in time".to_owned()),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn fetch(&self, agent: &Agent, url: &Url) -> Result<AgentCard, ReadError> {
+        let unusable = |why: String| ReadError::Unusable(why);
+        let mut to = Destination::registered(url);
+        for _ in 0..=REDIRECTS_MAX {
+            let mut request = Request::new(Pieces::empty());
+            if registered_origin(agent, &to) {
+                *request.headers_mut() = agent.settings.headers.clone();
+            }
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+            request.headers_mut().insert("a2a-version", HeaderValue::from_static(Version::V1_0.as_str()));
+            let response = self.outbound.send(&to, request).await.map_err(ReadError::Unreachable)?;
+            if response.status().is_redirection() {
+                let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+                let base = Url::parse(&to.uri().to_string()).ok();
+                let next = location.zip(base).and_then(|(location, base)| to.at(&base.join(location).ok()?));
+                to = next.ok_or_else(|| unusable("redirects to another origin".to_owned()))?;
+                continue;
+            }
+            if !response.status().is_success() {
+                return Err(unusable(format!("is answered with HTTP {}", response.status().as_u16())));
+            }
+            if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+                return Err(unusable("is compressed, which was not asked for".to_owned()));
+            }
+            let pace = Pace {
+                bytes_max: self.settings.cards.bytes_max,
+                pause_max: self.settings.cards.timeout,
+                bytes_per_second_min: 0,
+                budget_wait_max: Duration::from_secs(1),
+            };
+            let whole = body::read(response.into_body(), pace, &self.budget, self.clock.instant()).await;
+            let whole = whole.map_err(|error| unusable(error.to_string()))?;
+            return card::read(&whole.bytes).map_err(|error| unusable(format!("is malformed at {error}")));
+        }
+        Err(unusable("redirects too often".to_owned()))
+    }
+}
+
+/// Credentials go to the registered origin only.
+fn registered_origin(agent: &Agent, to: &Destination) -> bool {
+    to.at(&agent.settings.url).is_some()
+}
+
+/// Where the card may be: where the entry says, else under the agent's address, else at its origin, where most are.
+fn places(agent: &Agent) -> Vec<Url> {
+    if let Some(url) = &agent.settings.card_url {
+        return vec![url.clone()];
+    }
+    let url = &agent.settings.url;
+    let base = url.path().trim_end_matches('/');
+    let bases = if base.is_empty() { vec![""] } else { vec![base, ""] };
+    let paths = bases.iter().flat_map(|base| WELL_KNOWN.map(|path| format!("{base}{path}")));
+    paths
+        .map(|path| {
+            let mut place = url.clone();
+            place.set_path(&path);
+            place.set_query(None);
+            place.set_fragment(None);
+            place
+        })
+        .collect()
+}
+
+fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_until: Instant) -> Known {
+    let endpoints = endpoints(agent, None, outbound);
+    let version = endpoints[0].version;
+    let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(agent = agent.name(), reason = %error, source, %version,
+        "the agent's card cannot be read; it is called by JSON-RPC in the version shown. Set card_url, or protocol_version");
+    let card = card::synthesised(agent.name(), &agent.settings.description);
+    Known { card: Arc::new(card), endpoints, good_until }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_under_the_url_then_at_its_origin() {
+        let found = |entry: &str| {
+            let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
+            places(&Registry::new(&settings).agents()[0]).iter().map(Url::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            found("{name: a, url: 'http://h:1/x/rpc/?k=v'}"),
+            [
+                "http://h:1/x/rpc/.well-known/agent-card.json",
+                "http://h:1/x/rpc/.well-known/agent.json",
+                "http://h:1/.well-known/agent-card.json",
+                "http://h:1/.well-known/agent.json",
+            ]
+        );
+        assert_eq!(found("{name: a, url: 'http://h:1'}").len(), 2);
+        assert_eq!(found("{name: a, url: 'http://h:1', card_url: 'http://c/card'}"), ["http://c/card"]);
+    }
+}

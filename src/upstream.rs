@@ -1,0 +1,98 @@
+//! The far side: a permitted call to one endpoint of its agent, in the binding and version that it speaks.
+
+use std::sync::Arc;
+
+use crate::access::Permitted;
+use crate::call::{Answer, Content, Peek, Reply, Response};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::{Error, Kind, Origin};
+use crate::operation::{Binding, Version};
+use crate::outbound::{Destination, Outbound};
+use crate::proto::send_message_response::Payload as Sent;
+use crate::wire::body::Budget;
+use crate::wire::json;
+
+mod events;
+mod failure;
+mod jsonrpc;
+
+pub use failure::of_outbound;
+
+/// One address of an agent, with its binding and protocol version.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub destination: Destination,
+    pub binding: Binding,
+    pub version: Version,
+    /// The tenant that the agent's card publishes for this address; empty for none.
+    pub tenant: String,
+    /// As the record names it.
+    pub label: Arc<str>,
+}
+
+impl Endpoint {
+    /// The tenant that the agent is to see.
+    ///
+    /// A caller may say `agent` or `agent/inner`, where the agent's own name is ours to resolve, or the tenant that
+    /// the endpoint publishes. Anything else names somebody else.
+    ///
+    /// # Errors
+    /// InvalidParams when the tenant names another agent than the path did.
+    pub fn tenant_for(&self, permitted: &Permitted<'_>) -> Result<String, Error> {
+        let asked = permitted.call().operation.tenant();
+        let agent = permitted.agent();
+        if asked.is_empty() || asked == self.tenant || agent.is_called(asked) {
+            return Ok(self.tenant.clone());
+        }
+        match asked.split_once('/') {
+            Some((name, inner)) if agent.is_called(name) && !inner.is_empty() => Ok(inner.to_owned()),
+            _ => Err(Error::invalid("tenant", "names another agent than the address: leave it out")),
+        }
+    }
+}
+
+/// What calls need on their way out.
+pub struct Upstream {
+    pub outbound: Arc<Outbound>,
+    pub budget: Budget,
+    pub clock: Clock,
+    pub settings: Arc<Settings>,
+}
+
+impl Upstream {
+    /// Makes the call. It is sent at most once.
+    ///
+    /// # Errors
+    /// The agent's own, or what went wrong on the way; [`Error::sent`] says whether the agent may have the request.
+    pub async fn send(&self, permitted: &Permitted<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
+        match endpoint.binding {
+            Binding::JsonRpc => jsonrpc::send(self, permitted, endpoint).await,
+            other => Err(Error::new(Kind::Internal, format!("agents are not called by {} in this release", other.as_str()))),
+        }
+    }
+}
+
+/// Refuses an answer that is about another task than the one asked for: it could be somebody else's.
+fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
+    match (asked, peek.task_id.as_deref()) {
+        (Some(asked), Some(found)) if asked != found => {
+            Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for").origin_is(Origin::Agent))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A 0.3 agent takes a history length of 0 for no limit; a 1.0 caller means none (A2A 3.2.4).
+fn with_history_of(answer: Answer, length: i32) -> Result<Answer, Error> {
+    let (rpc, peek) = (answer.rpc, answer.peek.clone());
+    let keep = usize::try_from(length).unwrap_or(0);
+    let mut response = json::typed_answer(answer)?;
+    if let Response::Task(task) | Response::SendMessage(crate::proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) =
+        &mut response
+    {
+        let surplus = task.history.len().saturating_sub(keep);
+        task.history.drain(..surplus);
+    }
+    Ok(Answer { rpc, peek, content: Content::Typed(Box::new(response)) })
+}

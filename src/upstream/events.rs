@@ -1,0 +1,160 @@
+//! The events of an agent's stream, pulled one by one.
+//!
+//! Nothing is read ahead: the caller's reading pulls the agent's sending, and dropping the stream hangs up. A
+//! stream is bound to the first task that it names, and must come to an end that A2A knows: a message, or a task
+//! that ended or waits. One that breaks off or runs dry is an error that the caller gets to see.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::about_the_same_task;
+use crate::call::{Call, Event, PayloadKind, Peek};
+use crate::config::{JsonLimits, Settings};
+use crate::error::{Error, Kind, Origin, Sent};
+use crate::operation::Version;
+use crate::wire::json;
+use crate::wire::jsonrpc::{self, Outcome};
+use crate::wire::sse::{SseEvent, SseReader};
+
+pub(super) struct Events {
+    body: Incoming,
+    reader: SseReader,
+    id: Bytes,
+    version: Version,
+    limits: JsonLimits,
+    idle: Duration,
+    first: Option<Event>,
+    watch: Watch,
+    body_ended: bool,
+    done: bool,
+}
+
+/// What came before in one stream.
+struct Watch {
+    task_id: Option<String>,
+    /// The stream may end here.
+    may_end: bool,
+    last: Option<PayloadKind>,
+}
+
+impl Events {
+    pub(super) fn new(body: Incoming, id: Bytes, version: Version, call: &Call, settings: &Settings) -> Self {
+        Self {
+            body,
+            reader: SseReader::new(settings.limits.event_bytes_max),
+            id,
+            version,
+            limits: settings.limits.json,
+            idle: settings.timeouts.stream_idle,
+            first: None,
+            watch: Watch { task_id: call.operation.task_id().map(str::to_owned), may_end: false, last: None },
+            body_ended: false,
+            done: false,
+        }
+    }
+
+    /// An event to yield before the agent's own.
+    pub(super) fn put_first(&mut self, event: Event) {
+        self.first = Some(event);
+    }
+
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Event, Error>> {
+        futures_util::stream::unfold(self, |mut events| async move {
+            let item = events.next().await?;
+            Some((item, events))
+        })
+    }
+
+    /// The next event; an error is the last item. May be dropped and called again: nothing is lost.
+    pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
+        if self.done {
+            return None;
+        }
+        let item = match self.first.take() {
+            Some(event) => Some(Ok(event)),
+            None => self.pull().await.transpose(),
+        };
+        let item = match item {
+            Some(Ok(event)) => Some(self.watch.check(&event.peek).map(|()| event)),
+            Some(Err(error)) => Some(Err(error)),
+            None if self.watch.may_end => None,
+            None => Some(Err(Error::new(Kind::InvalidAgentResponse, "the agent's stream ended before the task did: subscribe to the task, or get it")
+                .origin_is(Origin::Agent))),
+        };
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+
+    async fn pull(&mut self) -> Result<Option<Event>, Error> {
+        loop {
+            if let Some(event) = self.reader.next().map_err(too_large)? {
+                return self.read(event).map(Some);
+            }
+            if self.body_ended {
+                return Ok(None);
+            }
+            match timeout(self.idle, self.body.frame()).await {
+                Err(_) => return Err(silent(self.idle)),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.reader.push(data);
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    let message = "the agent's stream broke off: subscribe to the task, or get it";
+                    return Err(Error::new(Kind::UpstreamUnavailable, message).sent_is(Sent::Sent).because(error));
+                }
+                Ok(None) => {
+                    self.body_ended = true;
+                    if let Some(event) = self.reader.finish().map_err(too_large)? {
+                        return self.read(event).map(Some);
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&self, event: SseEvent) -> Result<Event, Error> {
+        match jsonrpc::read_reply(&event.data, &self.id, self.version)? {
+            Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
+            Outcome::Result(result) => json::read_event(self.version, result, &self.limits),
+        }
+    }
+}
+
+impl Watch {
+    fn check(&mut self, peek: &Peek) -> Result<(), Error> {
+        about_the_same_task(self.task_id.as_deref(), peek)?;
+        if self.task_id.is_none() {
+            self.task_id.clone_from(&peek.task_id);
+        }
+        let mixes = match self.last {
+            None => false,
+            // A2A 3.1.2: a message is the whole stream, and a task's stream has no message of its own.
+            Some(PayloadKind::Message) => true,
+            Some(_) => peek.kind == Some(PayloadKind::Message),
+        };
+        if mixes {
+            return Err(Error::new(Kind::InvalidAgentResponse, "the agent mixed a message with other events in one stream"));
+        }
+        self.last = peek.kind;
+        if peek.state.is_some() || peek.is_final || peek.kind == Some(PayloadKind::Message) {
+            self.may_end = peek.ends_stream();
+        }
+        Ok(())
+    }
+}
+
+fn too_large(error: crate::wire::sse::EventTooLarge) -> Error {
+    Error::new(Kind::InvalidAgentResponse, "an event of the agent's stream is larger than allowed").because(error)
+}
+
+fn silent(limit: Duration) -> Error {
+    let message = format!("the agent's stream was silent for {} s: subscribe to the task, or get it", limit.as_secs_f32());
+    Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Sent)
+}

@@ -1,0 +1,7 @@
+//! Bodies in their forms, and their framing: what bytes mean, before anybody decides what to do with them.
+
+pub mod body;
+pub mod json;
+pub mod jsonrpc;
+pub mod scan;
+pub mod sse;

@@ -1,0 +1,71 @@
+//! What the scan of an answer or event tells the record.
+
+use super::{Scan, Slot};
+use crate::a2a::v0_3;
+use crate::call::{PayloadKind, Peek};
+use crate::operation::Version;
+use crate::proto::TaskState;
+
+impl Scan<'_> {
+    /// The peek at an answer or event in `version`; `None` when something in it cannot be told without decoding.
+    pub fn peek(&self, version: Version) -> Option<Peek> {
+        if !self.canonical {
+            return None;
+        }
+        let kind = match version {
+            Version::V1_0 => self.wrapped_kind()?,
+            Version::V0_3 => self.bare_kind()?,
+        };
+        let id_slot = match (version, kind) {
+            (Version::V0_3, Some(PayloadKind::Task)) => Slot::Id,
+            _ => Slot::TaskId,
+        };
+        let state = match (self.plain(Slot::State)?, version) {
+            (None, _) => None,
+            (Some(name), Version::V1_0) => Some(TaskState::from_str_name(name)?),
+            (Some(name), Version::V0_3) => Some(v0_3::state_by_name(name)?),
+        };
+        Some(Peek {
+            kind,
+            task_id: self.plain(id_slot)?.map(str::to_owned),
+            context_id: self.plain(Slot::ContextId)?.map(str::to_owned),
+            state,
+            is_final: self.values[Slot::Final as usize] == Some(b"true"),
+        })
+    }
+
+    /// The one payload of a wrapper; a bare task or config has none. `None` when there are two.
+    fn wrapped_kind(&self) -> Option<Option<PayloadKind>> {
+        let kinds = [
+            (Slot::Task, PayloadKind::Task),
+            (Slot::Message, PayloadKind::Message),
+            (Slot::StatusUpdate, PayloadKind::StatusUpdate),
+            (Slot::ArtifactUpdate, PayloadKind::ArtifactUpdate),
+        ];
+        let mut present = kinds.iter().filter(|(slot, _)| self.is_present(*slot));
+        match (present.next(), present.next()) {
+            (found, None) => Some(found.map(|(_, kind)| *kind)),
+            _ => None,
+        }
+    }
+
+    fn bare_kind(&self) -> Option<Option<PayloadKind>> {
+        match self.plain(Slot::Kind)? {
+            Some("task") => Some(Some(PayloadKind::Task)),
+            Some("message") => Some(Some(PayloadKind::Message)),
+            Some("status-update") => Some(Some(PayloadKind::StatusUpdate)),
+            Some("artifact-update") => Some(Some(PayloadKind::ArtifactUpdate)),
+            Some(_) => None,
+            None => Some(None),
+        }
+    }
+
+    /// `Some(None)` when the member is absent, `None` when it is there but not a plain string.
+    fn plain(&self, slot: Slot) -> Option<Option<&str>> {
+        match (self.is_present(slot), self.text(slot)) {
+            (false, _) => Some(None),
+            (true, Some(text)) => Some(Some(text)),
+            (true, None) => None,
+        }
+    }
+}
