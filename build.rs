@@ -70,15 +70,33 @@ fn exact_json(generated: &str, required: &HashMap<String, Vec<String>>) -> Strin
     let text = always_emit_required(generated, required);
     let text = null_is_unset_in_oneofs(&text);
     // Where a value may be absent, null is the default value.
-    let text = replace(&text, 110, "Some(map_.next_value()?)", "Some(map_.next_value::<Option<_>>()?.unwrap_or_default())");
-    let text = replace(&text, 7, "map_.next_value::<std::collections::BTreeMap<_, _>>()?", "map_.next_value::<Option<_>>()?.unwrap_or_default()");
+    let text =
+        replace(&text, 110, "Some(map_.next_value()?)", "Some(map_.next_value::<Option<_>>()?.unwrap_or_default())");
+    let text = replace(
+        &text,
+        7,
+        "map_.next_value::<std::collections::BTreeMap<_, _>>()?",
+        "map_.next_value::<Option<_>>()?.unwrap_or_default()",
+    );
     // An integer may be written 10, 10.0, 1e1 or "10".
-    let text = replace(&text, 3, "Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)", "Some(map_.next_value::<Option<crate::proto::json::Int32>>()?.map_or(0, |x| x.0))");
+    let text = replace(
+        &text,
+        3,
+        "Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)",
+        "Some(map_.next_value::<Option<crate::proto::json::Int32>>()?.map_or(0, |x| x.0))",
+    );
     let text = replace(&text, 4, "::pbjson::private::NumberDeserialize<_>", "crate::proto::json::Int32");
     // Enums of proto3 are open: a number that this build does not know is kept.
     let mut text = text;
     for (name, count) in [("Role", 1), ("TaskState", 2)] {
-        text = replace(&text, count, &format!("Some(map_.next_value::<{name}>()? as i32)"), &format!("Some(map_.next_value::<Option<crate::proto::json::OpenEnum<{name}>>>()?.map_or(0, |x| x.number))"));
+        text = replace(
+            &text,
+            count,
+            &format!("Some(map_.next_value::<{name}>()? as i32)"),
+            &format!(
+                "Some(map_.next_value::<Option<crate::proto::json::OpenEnum<{name}>>>()?.map_or(0, |x| x.number))"
+            ),
+        );
         text = replace_enum_output(&text, count, name);
     }
     text
@@ -141,7 +159,11 @@ fn always_emit_required(text: &str, required: &HashMap<String, Vec<String>>) -> 
     for (name, fields) in required {
         for field in fields {
             // Once where the members are counted, once where the member is written.
-            assert_eq!(mended.get(&format!("{name}.{field}")), Some(&2), "REQUIRED {name}.{field} is not always written");
+            assert_eq!(
+                mended.get(&format!("{name}.{field}")),
+                Some(&2),
+                "REQUIRED {name}.{field} is not always written"
+            );
         }
     }
     out

@@ -111,11 +111,19 @@ impl Access {
     ///
     /// # Errors
     /// AgentNotFound, with the same words for one that is absent and one that the caller may not see.
-    pub fn visible<'r>(&self, registry: &'r Registry, caller: &Caller, name: &AgentName) -> Result<&'r Arc<Agent>, Error> {
+    pub fn visible<'r>(
+        &self,
+        registry: &'r Registry,
+        caller: &Caller,
+        name: &AgentName,
+    ) -> Result<&'r Arc<Agent>, Error> {
         let agent = registry.find(name).filter(|agent| self.may_call(caller, agent));
         agent.ok_or_else(|| {
             let shown: String = name.0.chars().filter(|c| !c.is_control()).take(63).collect();
-            Error::new(Kind::AgentNotFound, format!("there is no agent {shown:?} for this key: GET /v1/agents lists those there are"))
+            Error::new(
+                Kind::AgentNotFound,
+                format!("there is no agent {shown:?} for this key: GET /v1/agents lists those there are"),
+            )
         })
     }
 
@@ -123,7 +131,12 @@ impl Access {
     ///
     /// # Errors
     /// AgentNotFound, as for an agent that does not exist.
-    pub fn permit<'a>(&self, registry: &Registry, call: &'a Call, agent: &'a Arc<Agent>) -> Result<Permitted<'a>, Error> {
+    pub fn permit<'a>(
+        &self,
+        registry: &Registry,
+        call: &'a Call,
+        agent: &'a Arc<Agent>,
+    ) -> Result<Permitted<'a>, Error> {
         self.visible(registry, &call.caller, &call.agent)?;
         Ok(Permitted { call, agent })
     }

@@ -1,1 +1,131 @@
+//! The command line.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Settings};
+use crate::operation::Version;
+
+mod call;
+mod serve;
+
+/// `EX_USAGE`: the configuration or the command line is wrong; nothing was started.
+const EXIT_CONFIG: u8 = 64;
+/// `EX_UNAVAILABLE`: the port, or the gateway that was called, is not available.
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// An A2A agent gateway: any caller reaches any agent, in either protocol version.
+#[derive(Parser)]
+#[command(name = "switchboard", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the agents of a configuration file until Ctrl-C or SIGTERM.
+    Serve(ConfigFile),
+    /// Check a configuration file and list every problem that it has.
+    Check(ConfigFile),
+    /// Send a text to an agent through a gateway, and print what comes back.
+    Call(CallArguments),
+    /// Start a gateway with two small agents of its own, call them in every way, and keep running.
+    Demo(DemoArguments),
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration; switchboard.default.yaml in the repository documents every key.
+    #[arg(long, env = "SWITCHBOARD_CONFIG", default_value = "switchboard.yaml")]
+    config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct CallArguments {
+    /// The agent's name.
+    agent: String,
+    /// The text to send.
+    text: String,
+    /// Print events as they come.
+    #[arg(long)]
+    stream: bool,
+    /// The version of A2A to call in: 1.0 or 0.3.
+    #[arg(long, default_value = "1.0", value_parser = version)]
+    version: Version,
+    /// The gateway.
+    #[arg(long, env = "SWITCHBOARD_URL", default_value = "http://127.0.0.1:4000")]
+    url: url::Url,
+    /// A key of the gateway.
+    #[arg(long, env = "SWITCHBOARD_KEY", hide_env_values = true)]
+    key: String,
+}
+
+#[derive(clap::Args)]
+struct DemoArguments {
+    /// The address of the gateway.
+    #[arg(long, default_value = "127.0.0.1:4000")]
+    listen: std::net::SocketAddr,
+    /// End after the calls instead of running on.
+    #[arg(long)]
+    once: bool,
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    Version::parse(text).ok_or_else(|| "must be 1.0 or 0.3".to_owned())
+}
+
+/// Runs the command that the arguments name, and says with which code the process is to end.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors.
+            let code = if error.use_stderr() { EXIT_CONFIG } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match arguments.command {
+        Command::Check(file) => check(&file),
+        Command::Serve(file) => match load(&file) {
+            Ok(settings) => in_runtime(serve::serve(settings)),
+            Err(code) => code,
+        },
+        Command::Call(arguments) => in_runtime(call::call(arguments)),
+        Command::Demo(arguments) => in_runtime(serve::demo(arguments)),
+    }
+}
+
+fn in_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            eprintln!("switchboard: cannot start: {error}");
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+    }
+}
+
+fn load(file: &ConfigFile) -> Result<Settings, ExitCode> {
+    config::load(&file.config, &|name| std::env::var(name).ok()).map_err(|problems| {
+        eprintln!("{problems}");
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn check(file: &ConfigFile) -> ExitCode {
+    match load(file) {
+        Err(code) => code,
+        Ok(settings) => {
+            for note in &settings.notes {
+                println!("{}: note: {note}", file.config.display());
+            }
+            let (agents, keys) = (settings.agents.len(), settings.keys.len());
+            println!("{}: correct: {agents} agents, {keys} keys", file.config.display());
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -55,10 +55,12 @@ impl Gateway {
         match call.deadline {
             None => self.routing.send(&permitted).await,
             // Dropping the exchange at the deadline hangs up on the agent.
-            Some(deadline) => tokio::time::timeout_at(deadline, self.routing.send(&permitted)).await.unwrap_or_else(|_| {
-                let message = "the caller's deadline passed; the agent may have the request";
-                Err(Error::new(Kind::DeadlineExceeded, message).sent_is(crate::error::Sent::Maybe))
-            }),
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, self.routing.send(&permitted)).await.unwrap_or_else(|_| {
+                    let message = "the caller's deadline passed; the agent may have the request";
+                    Err(Error::new(Kind::DeadlineExceeded, message).sent_is(crate::error::Sent::Maybe))
+                })
+            }
         }
     }
 

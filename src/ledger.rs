@@ -126,7 +126,8 @@ impl Ledger {
     /// Overloaded when as many calls are under way, or records unwritten, as the queue has slots; nothing was sent.
     pub fn open(&self, call: &Call) -> Result<Record, Error> {
         let slot = self.queue.clone().try_reserve_owned().map_err(|_| {
-            Error::new(Kind::Overloaded, "too many calls are under way: try again").retry_after_is(Duration::from_secs(1))
+            Error::new(Kind::Overloaded, "too many calls are under way: try again")
+                .retry_after_is(Duration::from_secs(1))
         })?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Record {
@@ -212,7 +213,8 @@ impl Record {
             Origin::Gateway => "gateway",
             Origin::Agent => "agent",
         });
-        self.entry.detail = Some(format!("{error:?}").chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect());
+        self.entry.detail =
+            Some(format!("{error:?}").chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect());
     }
 
     fn elapsed_us(&self) -> u64 {

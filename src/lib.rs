@@ -37,6 +37,7 @@ pub mod bindings;
 
 // The process.
 pub mod cli;
+pub mod client;
 pub mod demo;
 pub mod server;
 pub mod telemetry;

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
-use crate::config::{OutboundSettings, Settings};
+use crate::config::OutboundSettings;
 use crate::wire::body::Pieces;
 
 mod guard;
@@ -85,13 +85,9 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    pub fn new(settings: &Settings) -> Self {
-        Self {
-            settings: settings.outbound.clone(),
-            connect_timeout: settings.timeouts.connect,
-            open: OnceLock::new(),
-            guarded: OnceLock::new(),
-        }
+    /// A client that allows claimed addresses as `settings` say, and waits `connect_timeout` for a connection.
+    pub fn new(settings: OutboundSettings, connect_timeout: Duration) -> Self {
+        Self { settings, connect_timeout, open: OnceLock::new(), guarded: OnceLock::new() }
     }
 
     /// An address that somebody claims. Its literal address is checked here, its name at every connection.
@@ -120,7 +116,11 @@ impl Outbound {
     ///
     /// # Errors
     /// As [`OutboundError`] says; a pooled connection that turns out to be closed is replaced without an error.
-    pub async fn send(&self, to: &Destination, mut request: Request<Pieces>) -> Result<Response<Incoming>, OutboundError> {
+    pub async fn send(
+        &self,
+        to: &Destination,
+        mut request: Request<Pieces>,
+    ) -> Result<Response<Incoming>, OutboundError> {
         *request.uri_mut() = to.uri.clone();
         let client = if to.guarded {
             self.guarded.get_or_init(|| self.client(self.guard()))
@@ -165,7 +165,9 @@ fn tls_config() -> rustls::ClientConfig {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        tracing::warn!("the system has no certificate authorities, so no https agent can be verified: install ca-certificates");
+        tracing::warn!(
+            "the system has no certificate authorities, so no https agent can be verified: install ca-certificates"
+        );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)

@@ -44,6 +44,11 @@ impl Routing {
         Arc::clone(&self.cards.get(agent).await.card)
     }
 
+    /// The agent's card if it was read before; never waits.
+    pub fn known_card(&self, agent: &Agent) -> Option<Arc<AgentCard>> {
+        self.cards.known(agent).map(|known| Arc::clone(&known.card))
+    }
+
     /// Reads cards again in the background as they age, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         self.cards.run(stop).await;

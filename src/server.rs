@@ -1,1 +1,143 @@
+//! The process: puts the parts together, opens the port, and takes everything down in order.
+//!
+//! This is the only place that spawns tasks, and it tracks them all. Stopping goes from the outside in: no new
+//! connections, a grace for calls under way, a last event for streams, routing, and the ledger last, for every call
+//! that was cut off still has its record to write.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::bindings::Doors;
+use crate::clock::Clock;
+use crate::config::{RecordOutput, Settings};
+use crate::gateway::Gateway;
+use crate::ledger::{Ledger, Sink};
+use crate::outbound::Outbound;
+use crate::registry::Registry;
+use crate::routing::Routing;
+use crate::upstream::Upstream;
+use crate::wire::body::Budget;
+use crate::{admin, bindings};
+
+mod accept;
+mod connection;
+
+/// Of the drain time, what is kept for the last events of streams.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+
+/// A gateway that listens.
+pub struct Server {
+    address: SocketAddr,
+    gateway: Arc<Gateway>,
+    doors: TaskTracker,
+    routing: TaskTracker,
+    ledger: TaskTracker,
+    stop_accepting: CancellationToken,
+    end_streams: CancellationToken,
+    cut_off: CancellationToken,
+    stop_routing: CancellationToken,
+    stop_ledger: CancellationToken,
+    drain: Duration,
+}
+
+impl Server {
+    /// Opens the port and starts to serve.
+    ///
+    /// # Errors
+    /// The port cannot be opened: it is in use, or not ours to open.
+    pub async fn start(settings: Settings, sink: Option<Sink>) -> io::Result<Self> {
+        let settings = Arc::new(settings);
+        let listener = TcpListener::bind(settings.listen).await?;
+        let address = listener.local_addr()?;
+        let usual_sink = match settings.log.records {
+            RecordOutput::Stdout => Sink::Stdout,
+            RecordOutput::Stderr => Sink::Stderr,
+        };
+        let (ledger, writer) = Ledger::new(settings.limits.calls_max, sink.unwrap_or(usual_sink), Clock);
+        let gateway = Arc::new(gateway(&settings, ledger));
+        let server = Self {
+            address,
+            doors: TaskTracker::new(),
+            routing: TaskTracker::new(),
+            ledger: TaskTracker::new(),
+            stop_accepting: CancellationToken::new(),
+            end_streams: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
+            stop_routing: CancellationToken::new(),
+            stop_ledger: CancellationToken::new(),
+            drain: settings.timeouts.drain,
+            gateway: Arc::clone(&gateway),
+        };
+        server.ledger.spawn(writer.run(server.stop_ledger.clone()));
+        server.routing.spawn(Arc::clone(&gateway.routing).run(server.stop_routing.clone()));
+        let doors = Doors { gateway, draining: server.stop_accepting.clone(), end_streams: server.end_streams.clone() };
+        let app = bindings::router(doors.clone()).merge(admin::router(doors));
+        let acceptor = accept::Acceptor {
+            app,
+            settings,
+            tasks: server.doors.clone(),
+            stop: server.stop_accepting.clone(),
+            cut_off: server.cut_off.clone(),
+        };
+        server.doors.spawn(acceptor.run(listener));
+        Ok(server)
+    }
+
+    /// Where it listens; the port that the system chose when the configuration says 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Calls that are under way.
+    pub fn open_calls(&self) -> usize {
+        self.gateway.ledger.open_count()
+    }
+
+    /// Stops in order. Calls under way may end within the drain time; then streams get a last event, and what is
+    /// left is cut off. What agents are doing goes on.
+    pub async fn stop(self) {
+        self.stop_accepting.cancel();
+        self.doors.close();
+        let grace = self.drain.saturating_sub(LAST_EVENTS);
+        if timeout(grace, self.doors.wait()).await.is_err() {
+            self.end_streams.cancel();
+            if timeout(LAST_EVENTS, self.doors.wait()).await.is_err() {
+                self.cut_off.cancel();
+                self.doors.wait().await;
+            }
+        }
+        for (tasks, stop) in [(&self.routing, &self.stop_routing), (&self.ledger, &self.stop_ledger)] {
+            tasks.close();
+            stop.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+fn gateway(settings: &Arc<Settings>, ledger: Ledger) -> Gateway {
+    let registry = Registry::new(settings);
+    let budget = Budget::new(settings.limits.in_flight_bytes_max);
+    let upstream = Upstream {
+        outbound: Arc::new(Outbound::new(settings.outbound.clone(), settings.timeouts.connect)),
+        budget: budget.clone(),
+        clock: Clock,
+        settings: Arc::clone(settings),
+    };
+    Gateway {
+        access: Access::new(settings),
+        routing: Arc::new(Routing::new(upstream, &registry)),
+        registry,
+        ledger,
+        settings: Arc::clone(settings),
+        budget,
+        clock: Clock,
+    }
+}

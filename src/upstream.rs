@@ -68,7 +68,9 @@ impl Upstream {
     pub async fn send(&self, permitted: &Permitted<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
         match endpoint.binding {
             Binding::JsonRpc => jsonrpc::send(self, permitted, endpoint).await,
-            other => Err(Error::new(Kind::Internal, format!("agents are not called by {} in this release", other.as_str()))),
+            other => {
+                Err(Error::new(Kind::Internal, format!("agents are not called by {} in this release", other.as_str())))
+            }
         }
     }
 }
@@ -77,7 +79,8 @@ impl Upstream {
 fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
     match (asked, peek.task_id.as_deref()) {
         (Some(asked), Some(found)) if asked != found => {
-            Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for").origin_is(Origin::Agent))
+            Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for")
+                .origin_is(Origin::Agent))
         }
         _ => Ok(()),
     }
@@ -88,8 +91,8 @@ fn with_history_of(answer: Answer, length: i32) -> Result<Answer, Error> {
     let (rpc, peek) = (answer.rpc, answer.peek.clone());
     let keep = usize::try_from(length).unwrap_or(0);
     let mut response = json::typed_answer(answer)?;
-    if let Response::Task(task) | Response::SendMessage(crate::proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) =
-        &mut response
+    if let Response::Task(task)
+    | Response::SendMessage(crate::proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) = &mut response
     {
         let surplus = task.history.len().saturating_sub(keep);
         task.history.drain(..surplus);

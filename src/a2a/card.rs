@@ -90,7 +90,8 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
         scheme: "bearer".to_owned(),
         bearer_format: String::new(),
     });
-    let requirement = proto::SecurityRequirement { schemes: [("bearer".to_owned(), proto::StringList::default())].into() };
+    let requirement =
+        proto::SecurityRequirement { schemes: [("bearer".to_owned(), proto::StringList::default())].into() };
     let mut ours = card.clone();
     ours.supported_interfaces = versions.map(interface).collect();
     ours.security_schemes = [("bearer".to_owned(), proto::SecurityScheme { scheme: Some(scheme) })].into();
@@ -133,7 +134,9 @@ pub fn write_hybrid(card: &proto::AgentCard) -> Result<Vec<u8>, CardError> {
 fn merge_schemes(schemes: &mut serde_json::Map<String, serde_json::Value>, old: serde_json::Value) {
     let serde_json::Value::Object(old) = old else { return };
     for (name, members) in old {
-        if let (Some(serde_json::Value::Object(scheme)), serde_json::Value::Object(members)) = (schemes.get_mut(&name), members) {
+        if let (Some(serde_json::Value::Object(scheme)), serde_json::Value::Object(members)) =
+            (schemes.get_mut(&name), members)
+        {
             scheme.extend(members);
         }
     }

@@ -10,18 +10,43 @@ use super::tree::{Node, Value};
 
 /// The sections of a proxy file that are about models.
 const FOREIGN: [&str; 12] = [
-    "model_list", "general_settings", "litellm_settings", "router_settings", "environment_variables", "mcp_servers",
-    "guardrails", "callback_settings", "credential_list", "vector_store_registry", "assistant_settings", "include",
+    "model_list",
+    "general_settings",
+    "litellm_settings",
+    "router_settings",
+    "environment_variables",
+    "mcp_servers",
+    "guardrails",
+    "callback_settings",
+    "credential_list",
+    "vector_store_registry",
+    "assistant_settings",
+    "include",
 ];
 
 /// Fields of an entry, and of its `litellm_params`, that restrict.
 const RESTRICTING: [&str; 12] = [
-    "object_permission", "tpm_limit", "rpm_limit", "session_tpm_limit", "session_rpm_limit", "access_group_ids",
-    "kill_switch", "identity", "execution_mode", "jwt_auth_configured", "agent_access_groups", "allowed_routes",
+    "object_permission",
+    "tpm_limit",
+    "rpm_limit",
+    "session_tpm_limit",
+    "session_rpm_limit",
+    "access_group_ids",
+    "kill_switch",
+    "identity",
+    "execution_mode",
+    "jwt_auth_configured",
+    "agent_access_groups",
+    "allowed_routes",
 ];
 const RESTRICTING_PARAMS: [&str; 7] = [
-    "max_iterations", "max_budget_per_session", "require_trace_id_on_calls_to_agent",
-    "require_trace_id_on_calls_by_agent", "guardrails", "max_budget", "rpm_limit",
+    "max_iterations",
+    "max_budget_per_session",
+    "require_trace_id_on_calls_to_agent",
+    "require_trace_id_on_calls_by_agent",
+    "guardrails",
+    "max_budget",
+    "rpm_limit",
 ];
 
 /// Providers whose agents speak A2A themselves.
@@ -41,7 +66,9 @@ pub(super) fn recognise(root: &Section<'_>) -> Option<Vec<String>> {
                 // Asked for, so that it is not reported as unknown.
                 root.find(key);
                 match *key {
-                    "general_settings" => format!("line {line}: of LiteLLM's general_settings, master_key is used; the rest is not ours"),
+                    "general_settings" => {
+                        format!("line {line}: of LiteLLM's general_settings, master_key is used; the rest is not ours")
+                    }
                     key => format!("line {line}: {key} is LiteLLM's and not ours; it is left alone"),
                 }
             })
@@ -54,18 +81,30 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
     let name = section.required("agent_name", "callers call the agent by it").unwrap_or_default();
     let name_is_usable = name.len() <= 255 && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if !name_is_usable {
-        section.problem("agent_name", Some(section.line), "cannot stand in a path: it has a slash, a control character, or over 255 bytes", "rename the agent");
+        section.problem(
+            "agent_name",
+            Some(section.line),
+            "cannot stand in a path: it has a slash, a control character, or over 255 bytes",
+            "rename the agent",
+        );
     }
     let card = section.section("agent_card_params");
     let params = section.section("litellm_params");
     let url = card.required("url", "LiteLLM's agents are called at agent_card_params.url");
     let provider = params.text("custom_llm_provider").filter(|provider| !A2A_PROVIDERS.contains(&provider.as_str()));
     if let Some(provider) = provider {
-        params.problem("custom_llm_provider", None, format!("{provider} agents are not supported by this release"), "only agents that speak A2A are");
+        params.problem(
+            "custom_llm_provider",
+            None,
+            format!("{provider} agents are not supported by this release"),
+            "only agents that speak A2A are",
+        );
     }
     let agent = AgentSettings {
         aliases: section.text("agent_id").into_iter().collect(),
-        url: url.and_then(|_| card.parsed("url", "write it as in http://127.0.0.1:9999", web_url)).unwrap_or_else(nowhere),
+        url: url
+            .and_then(|_| card.parsed("url", "write it as in http://127.0.0.1:9999", web_url))
+            .unwrap_or_else(nowhere),
         card_url: card_url(&card, &params),
         protocol_version: version(&params, "a2a_protocol_version", true),
         serve_version: version(&card, "protocolVersion", false),
@@ -80,11 +119,13 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
     if section.text("enabled").as_deref() == Some("false") {
         section.problem("enabled", None, "is false, which is not enforced here", "remove the entry instead");
     }
-    let read = ["agent_name", "agent_id", "agent_card_params", "litellm_params", "static_headers", "extra_headers", "enabled"];
+    let read =
+        ["agent_name", "agent_id", "agent_card_params", "litellm_params", "static_headers", "extra_headers", "enabled"];
     let ignored = section.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
     let ignored = ignored.map(|(key, _)| key.to_owned());
     let read = ["a2a_protocol_version", "agent_card_path", "custom_llm_provider"];
-    let params = params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING_PARAMS.contains(key));
+    let params =
+        params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING_PARAMS.contains(key));
     let params = params.map(|(key, _)| format!("litellm_params.{key}"));
     let ignored: Vec<String> = ignored.chain(params).collect();
     if !ignored.is_empty() {
@@ -104,7 +145,12 @@ fn card_url(card: &Section<'_>, params: &Section<'_>) -> Option<url::Url> {
 fn refuse_restrictions(section: &Section<'_>, names: &[&str]) {
     for name in names {
         if let Some(found) = section.find(name).filter(|found| restricts(found.node)) {
-            section.problem(name, found.line, "restricts callers in LiteLLM and is not enforced by this release", "remove it, knowing that it does not hold here");
+            section.problem(
+                name,
+                found.line,
+                "restricts callers in LiteLLM and is not enforced by this release",
+                "remove it, knowing that it does not hold here",
+            );
         }
     }
 }

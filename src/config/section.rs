@@ -102,9 +102,16 @@ impl<'a> Section<'a> {
     pub(super) fn list(&self, name: &str) -> Vec<Found<'a>> {
         let Some(found) = self.find(name) else { return Vec::new() };
         match &found.node.value {
-            Value::List(items) => items.iter().map(|node| Found { node, line: found.line.map(|_| node.line) }).collect(),
+            Value::List(items) => {
+                items.iter().map(|node| Found { node, line: found.line.map(|_| node.line) }).collect()
+            }
             _ => {
-                self.problem(name, found.line, "must be a list", "write its items as `- item` lines, or as [item, item]");
+                self.problem(
+                    name,
+                    found.line,
+                    "must be a list",
+                    "write its items as `- item` lines, or as [item, item]",
+                );
                 Vec::new()
             }
         }
@@ -113,7 +120,9 @@ impl<'a> Section<'a> {
     /// The mappings of a list.
     pub(super) fn sections(&self, name: &str) -> Vec<Section<'a>> {
         let items = self.list(name).into_iter().enumerate();
-        items.map(|(at, item)| Section::new(self.reader, self.key(&format!("{name}[{at}]")), Some(item.node), None)).collect()
+        items
+            .map(|(at, item)| Section::new(self.reader, self.key(&format!("{name}[{at}]")), Some(item.node), None))
+            .collect()
     }
 
     /// The texts of a list.
@@ -191,7 +200,12 @@ impl<'a> Section<'a> {
         match std::fs::read_to_string(path) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
-                self.problem(name, line, format!("names a file that cannot be read: {error}"), "check the path and its permissions");
+                self.problem(
+                    name,
+                    line,
+                    format!("names a file that cannot be read: {error}"),
+                    "check the path and its permissions",
+                );
                 None
             }
         }
@@ -201,7 +215,12 @@ impl<'a> Section<'a> {
         let value = (self.reader.environment)(variable);
         if value.is_none() {
             let message = format!("uses the environment variable {variable}, which is not set");
-            self.problem(name, line, message, format!("export {variable}=... before starting, or write $$ for a dollar sign"));
+            self.problem(
+                name,
+                line,
+                message,
+                format!("export {variable}=... before starting, or write $$ for a dollar sign"),
+            );
         }
         value
     }

@@ -11,8 +11,8 @@ use url::Url;
 
 use super::section::{Reader, Section};
 use super::{
-    AgentSettings, CardSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat, LogSettings,
-    OutboundSettings, Problem, RecordOutput, Secret, Settings, Timeouts, litellm, tree,
+    AgentSettings, CardSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat,
+    LogSettings, OutboundSettings, Problem, RecordOutput, Secret, Settings, Timeouts, litellm, tree,
 };
 use crate::operation::Version;
 
@@ -22,7 +22,12 @@ pub const KEY_LENGTH_MIN: usize = 32;
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
     let defaults = tree::parse(DEFAULTS).expect("the shipped defaults are valid YAML");
     let user = tree::parse(text).map_err(|error| {
-        vec![Problem { key: String::new(), line: Some(error.line), message: error.message, hint: "check indentation and quotes there".to_owned() }]
+        vec![Problem {
+            key: String::new(),
+            line: Some(error.line),
+            message: error.message,
+            hint: "check indentation and quotes there".to_owned(),
+        }]
     })?;
     let reader = Reader { problems: RefCell::default(), environment };
     let root = Section::new(&reader, String::new(), Some(&user), Some(&defaults));
@@ -34,7 +39,9 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
 }
 
 fn whole(root: Section<'_>) -> Settings {
-    root.parsed("version", "this release reads version 1", |text| if text == "1" { Ok(()) } else { Err("must be 1".to_owned()) });
+    root.parsed("version", "this release reads version 1", |text| {
+        if text == "1" { Ok(()) } else { Err("must be 1".to_owned()) }
+    });
     let foreign = litellm::recognise(&root);
     let listen = root.parsed("listen", "write an address and a port, as in 127.0.0.1:4000", address);
     let master_key = if foreign.is_some() { root.section("general_settings").secret("master_key") } else { None };
@@ -126,7 +133,12 @@ fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<AgentSettings>
     let name = name.filter(|name| {
         let valid = is_name(name);
         if !valid {
-            section.problem("name", Some(section.line), "must be up to 63 letters, digits, '.', '_' or '-', and begin with a letter or digit", "");
+            section.problem(
+                "name",
+                Some(section.line),
+                "must be up to 63 letters, digits, '.', '_' or '-', and begin with a letter or digit",
+                "",
+            );
         }
         valid
     });
@@ -134,7 +146,9 @@ fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<AgentSettings>
     let agent = AgentSettings {
         name: name.unwrap_or_default().into(),
         aliases: section.texts("aliases").into_iter().map(|(alias, _)| alias).collect(),
-        url: url.and_then(|_| section.parsed("url", "write it as in http://127.0.0.1:9999", web_url)).unwrap_or_else(nowhere),
+        url: url
+            .and_then(|_| section.parsed("url", "write it as in http://127.0.0.1:9999", web_url))
+            .unwrap_or_else(nowhere),
         card_url: section.parsed("card_url", "write the card's whole address", web_url),
         protocol_version: version(&section, "protocol_version", true),
         serve_version: version(&section, "serve_version", false),
@@ -184,7 +198,9 @@ pub(super) fn headers(section: &Section<'_>, name: &str) -> HeaderMap {
                 value.set_sensitive(true);
                 headers.insert(header_name, value);
             }
-            Some(Err(_)) => section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), ""),
+            Some(Err(_)) => {
+                section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), "")
+            }
             None => {}
         }
     }
@@ -197,7 +213,12 @@ pub(super) fn header_names(section: &Section<'_>, name: &str) -> Vec<HeaderName>
         match header {
             Some(header) if !is_ours(&header) && !crate::config::is_credential(&header) => Some(header),
             Some(_) => {
-                section.problem(name, line, format!("{text} is never passed on"), "credentials for an agent go into its headers");
+                section.problem(
+                    name,
+                    line,
+                    format!("{text} is never passed on"),
+                    "credentials for an agent go into its headers",
+                );
                 None
             }
             None => {
@@ -212,8 +233,23 @@ pub(super) fn header_names(section: &Section<'_>, name: &str) -> Vec<HeaderName>
 /// Headers that belong to one connection or to the protocol, and are written by the gateway.
 fn is_ours(name: &HeaderName) -> bool {
     const OURS: [&str; 17] = [
-        "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
-        "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "a2a-version", "a2a-extensions", "x-a2a-extensions", "forwarded",
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "a2a-version",
+        "a2a-extensions",
+        "x-a2a-extensions",
+        "forwarded",
     ];
     OURS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
 }
@@ -237,7 +273,12 @@ fn limits(s: Section<'_>) -> Limits {
         calls_max: s.number("calls_max", 1..=1_000_000),
     };
     if limits.in_flight_bytes_max < limits.body_bytes_max {
-        s.problem("in_flight_bytes_max", None, "is less than body_bytes_max, so the largest body could never be read", "raise it");
+        s.problem(
+            "in_flight_bytes_max",
+            None,
+            "is less than body_bytes_max, so the largest body could never be read",
+            "raise it",
+        );
     }
     s.finish();
     limits
@@ -283,7 +324,9 @@ fn outbound(s: Section<'_>) -> OutboundSettings {
 
 fn log(s: Section<'_>) -> LogSettings {
     let one_of = |name: &str, choices: [&'static str; 2]| {
-        let choice = |text: &str| choices.iter().position(|c| *c == text).ok_or(format!("must be {} or {}", choices[0], choices[1]));
+        let choice = |text: &str| {
+            choices.iter().position(|c| *c == text).ok_or(format!("must be {} or {}", choices[0], choices[1]))
+        };
         s.parsed(name, "", choice).unwrap_or(0)
     };
     let log = LogSettings {
@@ -313,7 +356,12 @@ fn check_agents(root: &Section<'_>, agents: &[AgentSettings]) {
 
 fn check_keys(root: &Section<'_>, settings: &Settings) {
     if settings.master_key.is_none() && settings.keys.is_empty() && !root.has("master_key") && !root.has("keys") {
-        root.problem("master_key", None, "there is no master_key and no keys, so nobody could call", "add `master_key: ${SWITCHBOARD_MASTER_KEY}` and export it");
+        root.problem(
+            "master_key",
+            None,
+            "there is no master_key and no keys, so nobody could call",
+            "add `master_key: ${SWITCHBOARD_MASTER_KEY}` and export it",
+        );
     }
     let mut names = Vec::new();
     let mut secrets: Vec<&Secret> = settings.master_key.iter().collect();
@@ -322,7 +370,12 @@ fn check_keys(root: &Section<'_>, settings: &Settings) {
             root.problem("keys", None, format!("two keys are named {}", key.name), "records could not tell them apart");
         }
         if secrets.contains(&&key.key) {
-            root.problem("keys", None, format!("the key of {} is used twice", key.name), "give every caller a key of its own");
+            root.problem(
+                "keys",
+                None,
+                format!("the key of {} is used twice", key.name),
+                "give every caller a key of its own",
+            );
         }
         names.push(&key.name);
         secrets.push(&key.key);
@@ -330,7 +383,12 @@ fn check_keys(root: &Section<'_>, settings: &Settings) {
         for agent in agents {
             let exists = settings.agents.iter().any(|a| *a.name == **agent || a.aliases.contains(agent));
             if !exists {
-                root.problem("keys", None, format!("{} may call {agent}, which is no agent here", key.name), "add the agent or remove the name");
+                root.problem(
+                    "keys",
+                    None,
+                    format!("{} may call {agent}, which is no agent here", key.name),
+                    "add the agent or remove the name",
+                );
             }
         }
     }
@@ -339,7 +397,8 @@ fn check_keys(root: &Section<'_>, settings: &Settings) {
         let others = settings.keys.iter().map(|key| ("keys", &*key.name, &key.key));
         for (place, name, key) in master.chain(others) {
             if key.expose().chars().count() < KEY_LENGTH_MIN {
-                let message = format!("{name} has fewer than {KEY_LENGTH_MIN} characters, too weak for {}", settings.listen);
+                let message =
+                    format!("{name} has fewer than {KEY_LENGTH_MIN} characters, too weak for {}", settings.listen);
                 root.problem(place, None, message, "make one with: openssl rand -hex 32; or listen on 127.0.0.1");
             }
         }

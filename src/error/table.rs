@@ -84,6 +84,25 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
+impl Code {
+    /// The name in `google.rpc.Code`, as AIP-193 writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "CANCELLED",
+            Self::Unknown => "UNKNOWN",
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::NotFound => "NOT_FOUND",
+            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Unimplemented => "UNIMPLEMENTED",
+            Self::Internal => "INTERNAL",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+        }
+    }
+}
+
 /// How a kind looks on the wires of A2A 1.0.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -209,7 +228,8 @@ mod tests {
     fn never_shows_a_0_3_caller_a_code_that_0_3_does_not_know() {
         for kind in KINDS {
             let code = kind.row().legacy.jsonrpc;
-            let known = (-32007..=-32001).contains(&code) || [-32700, -32600, -32601, -32602, -32603, -32000].contains(&code);
+            let known =
+                (-32007..=-32001).contains(&code) || [-32700, -32600, -32601, -32602, -32603, -32000].contains(&code);
             assert!(known, "{kind:?} {code}");
         }
     }

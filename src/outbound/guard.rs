@@ -30,7 +30,6 @@ impl Guard {
         let address = address.to_canonical();
         is_public(address) || allowed.iter().any(|network| network.contains(&address))
     }
-
 }
 
 /// Reachable from anywhere: not loopback, private, shared, link-local, mapped, documentation or reserved.
@@ -81,7 +80,10 @@ impl tower_service::Service<Name> for Guard {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let allowed: Vec<_> = found.filter(|address| guard.allows(address.ip())).collect();
             if allowed.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the name has no address that may be used"));
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "the name has no address that may be used",
+                ));
             }
             Ok(allowed.into_iter())
         })
@@ -96,10 +98,34 @@ mod tests {
     fn refuses_every_private_spelling() {
         let guard = Guard::new(Vec::new());
         for private in [
-            "127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254",
-            "100.64.0.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "203.0.113.1",
-            "::", "::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "fc00::1", "fd12::1", "fe80::1", "ff02::1",
-            "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::", "2001:db8::1", "100::1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "203.0.113.1",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:0:1::",
+            "2001:db8::1",
+            "100::1",
         ] {
             assert!(!guard.allows(private.parse().unwrap()), "{private}");
         }

@@ -101,6 +101,11 @@ impl Cards {
         self.read(agent, slot).await
     }
 
+    /// What is known already.
+    pub(super) fn known(&self, agent: &Agent) -> Option<Arc<Known>> {
+        self.slot(agent).known.load_full()
+    }
+
     /// Reads aged cards until `stop`, a few at a time.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let mut stale = self.stale_receiver.lock().await;
@@ -145,7 +150,9 @@ impl Cards {
                     ReadError::Unusable(_) => settings.retry,
                 };
                 match slot.known.load_full() {
-                    Some(old) => Known { card: Arc::clone(&old.card), endpoints: old.endpoints.clone(), good_until: now + retry },
+                    Some(old) => {
+                        Known { card: Arc::clone(&old.card), endpoints: old.endpoints.clone(), good_until: now + retry }
+                    }
                     None => without_card(agent, &self.outbound, &error, now + retry),
                 }
             }

@@ -51,7 +51,8 @@ fn endpoint(agent: &Agent, interface: &AgentInterface, version: Version, outboun
     let registered = Destination::registered(&agent.settings.url);
     let claimed = Url::parse(&interface.url).ok();
     let same_origin = claimed.as_ref().and_then(|url| registered.at(url));
-    let trusted = || claimed.as_ref().filter(|_| agent.settings.trust_card_url).and_then(|url| outbound.claimed(url).ok());
+    let trusted =
+        || claimed.as_ref().filter(|_| agent.settings.trust_card_url).and_then(|url| outbound.claimed(url).ok());
     match same_origin.or_else(trusted) {
         Some(destination) => Endpoint {
             label: destination.uri().to_string().into(),
@@ -66,7 +67,13 @@ fn endpoint(agent: &Agent, interface: &AgentInterface, version: Version, outboun
 
 fn at_its_url(agent: &Agent, version: Version, tenant: String) -> Endpoint {
     let label: Arc<str> = agent.settings.url.as_str().into();
-    Endpoint { destination: Destination::registered(&agent.settings.url), binding: Binding::JsonRpc, version, tenant, label }
+    Endpoint {
+        destination: Destination::registered(&agent.settings.url),
+        binding: Binding::JsonRpc,
+        version,
+        tenant,
+        label,
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
     fn found(entry: &str, interfaces: &[(&str, &str, &str)]) -> Vec<(String, Version)> {
         let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
         let registry = Registry::new(&settings);
-        let outbound = Outbound::new(&settings);
+        let outbound = Outbound::new(settings.outbound.clone(), settings.timeouts.connect);
         let supported_interfaces = interfaces
             .iter()
             .map(|(url, binding, version)| AgentInterface {
@@ -94,7 +101,11 @@ mod tests {
 
     #[test]
     fn uses_the_cards_path_at_the_registered_origin() {
-        let interfaces = [("http://h:1/rest", "HTTP+JSON", "1.0"), ("http://h:1/rpc", "JSONRPC", "1.0"), ("http://h:1/old", "jsonrpc", "0.3.0")];
+        let interfaces = [
+            ("http://h:1/rest", "HTTP+JSON", "1.0"),
+            ("http://h:1/rpc", "JSONRPC", "1.0"),
+            ("http://h:1/old", "jsonrpc", "0.3.0"),
+        ];
         let all = found("{name: a, url: 'http://h:1'}", &interfaces);
         assert_eq!(all, [("http://h:1/rpc".into(), Version::V1_0), ("http://h:1/old".into(), Version::V0_3)]);
         let pinned = found("{name: a, url: 'http://h:1', protocol_version: '0.3'}", &interfaces);
@@ -106,7 +117,11 @@ mod tests {
         let interfaces = [("http://0.0.0.0:1/rpc", "JSONRPC", "1.0")];
         assert_eq!(found("{name: a, url: 'http://h:1/x'}", &interfaces), [("http://h:1/x".into(), Version::V1_0)]);
         let trusting = "{name: a, url: 'http://h:1/x', trust_card_url: true}";
-        assert_eq!(found(trusting, &interfaces), [("http://h:1/x".into(), Version::V1_0)], "a private address is not trusted");
+        assert_eq!(
+            found(trusting, &interfaces),
+            [("http://h:1/x".into(), Version::V1_0)],
+            "a private address is not trusted"
+        );
         let public = [("https://agents.example.com/rpc", "JSONRPC", "1.0")];
         assert_eq!(found(trusting, &public), [("https://agents.example.com/rpc".into(), Version::V1_0)]);
     }
@@ -114,6 +129,9 @@ mod tests {
     #[test]
     fn takes_an_agent_without_a_card_as_pinned_or_as_0_3() {
         assert_eq!(found("{name: a, url: 'http://h/'}", &[]), [("http://h/".into(), Version::V0_3)]);
-        assert_eq!(found("{name: a, url: 'http://h/', protocol_version: '1.0'}", &[]), [("http://h/".into(), Version::V1_0)]);
+        assert_eq!(
+            found("{name: a, url: 'http://h/', protocol_version: '1.0'}", &[]),
+            [("http://h/".into(), Version::V1_0)]
+        );
     }
 }

@@ -83,8 +83,11 @@ impl Events {
             Some(Ok(event)) => Some(self.watch.check(&event.peek).map(|()| event)),
             Some(Err(error)) => Some(Err(error)),
             None if self.watch.may_end => None,
-            None => Some(Err(Error::new(Kind::InvalidAgentResponse, "the agent's stream ended before the task did: subscribe to the task, or get it")
-                .origin_is(Origin::Agent))),
+            None => Some(Err(Error::new(
+                Kind::InvalidAgentResponse,
+                "the agent's stream ended before the task did: subscribe to the task, or get it",
+            )
+            .origin_is(Origin::Agent))),
         };
         self.done = !matches!(item, Some(Ok(_)));
         item
@@ -140,7 +143,10 @@ impl Watch {
             Some(_) => peek.kind == Some(PayloadKind::Message),
         };
         if mixes {
-            return Err(Error::new(Kind::InvalidAgentResponse, "the agent mixed a message with other events in one stream"));
+            return Err(Error::new(
+                Kind::InvalidAgentResponse,
+                "the agent mixed a message with other events in one stream",
+            ));
         }
         self.last = peek.kind;
         if peek.state.is_some() || peek.is_final || peek.kind == Some(PayloadKind::Message) {
@@ -155,6 +161,7 @@ fn too_large(error: crate::wire::sse::EventTooLarge) -> Error {
 }
 
 fn silent(limit: Duration) -> Error {
-    let message = format!("the agent's stream was silent for {} s: subscribe to the task, or get it", limit.as_secs_f32());
+    let message =
+        format!("the agent's stream was silent for {} s: subscribe to the task, or get it", limit.as_secs_f32());
     Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Sent)
 }

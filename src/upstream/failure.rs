@@ -35,7 +35,9 @@ pub fn of_body(error: BodyError) -> Error {
     match &error {
         BodyError::TooLarge(_) => broken(Kind::InvalidAgentResponse, "the agent's answer is larger than allowed"),
         BodyError::TooSlow => broken(Kind::DeadlineExceeded, "the agent's answer stopped half-way"),
-        BodyError::NoBudget => broken(Kind::Overloaded, "no memory is left for the agent's answer").retry_after_is(Duration::from_secs(1)),
+        BodyError::NoBudget => {
+            broken(Kind::Overloaded, "no memory is left for the agent's answer").retry_after_is(Duration::from_secs(1))
+        }
         BodyError::Broken(_) => broken(Kind::UpstreamUnavailable, "the agent's answer broke off"),
     }
     .because(error)
@@ -45,9 +47,16 @@ pub fn of_body(error: BodyError) -> Error {
 pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
     let code = status.as_u16();
     let (kind, message) = match code {
-        401 | 403 | 407 => (Kind::UpstreamRefused, format!("the agent refused the gateway's credentials (HTTP {code})")),
-        300..=399 => (Kind::InvalidAgentResponse, format!("the agent redirects to another address (HTTP {code}), which is not followed")),
-        404 | 405 | 410 => (Kind::UpstreamUnavailable, format!("the agent does not answer at its address (HTTP {code})")),
+        401 | 403 | 407 => {
+            (Kind::UpstreamRefused, format!("the agent refused the gateway's credentials (HTTP {code})"))
+        }
+        300..=399 => (
+            Kind::InvalidAgentResponse,
+            format!("the agent redirects to another address (HTTP {code}), which is not followed"),
+        ),
+        404 | 405 | 410 => {
+            (Kind::UpstreamUnavailable, format!("the agent does not answer at its address (HTTP {code})"))
+        }
         429 | 502..=504 => (Kind::UpstreamUnavailable, format!("the agent is not available (HTTP {code})")),
         _ => (Kind::InvalidAgentResponse, format!("the agent answered HTTP {code} without a JSON-RPC error")),
     };

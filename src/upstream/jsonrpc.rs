@@ -136,7 +136,8 @@ impl Exchange<'_> {
             let extensions = extensions(response.headers());
             Ok((self.outcome(response).await?, extensions, attempts))
         };
-        let (outcome, extensions, attempts) = timeout(limit, exchange).await.map_err(|_| failure::of_timeout(limit))??;
+        let (outcome, extensions, attempts) =
+            timeout(limit, exchange).await.map_err(|_| failure::of_timeout(limit))??;
         let result = match outcome {
             Outcome::Result(result) => result,
             Outcome::Error(error) => return Err(jsonrpc::agent_error(error)),
@@ -161,7 +162,13 @@ impl Exchange<'_> {
             return self.single(response, meta).await;
         }
         refuse_encoded(response.headers())?;
-        let mut events = Events::new(response.into_body(), self.id.clone(), self.endpoint.version, self.call, &self.upstream.settings);
+        let mut events = Events::new(
+            response.into_body(),
+            self.id.clone(),
+            self.endpoint.version,
+            self.call,
+            &self.upstream.settings,
+        );
         if rpc == Rpc::SubscribeToTask && self.is_upgrade() {
             // A2A 3.1.6: the first event of a subscription is the task; 0.3 agents send only what happens later.
             events.put_first(self.current_task().await?);
@@ -170,7 +177,9 @@ impl Exchange<'_> {
         // without a response for longer than a quiet stream would.
         let first = timeout(timeouts.keep_alive, events.next()).await;
         let events = match first {
-            Ok(None) => return Err(Error::new(Kind::InvalidAgentResponse, "the agent ended its stream without an event")),
+            Ok(None) => {
+                return Err(Error::new(Kind::InvalidAgentResponse, "the agent ended its stream without an event"));
+            }
             Ok(Some(first)) => futures_util::stream::iter([Ok(first?)]).chain(events.into_stream()).boxed(),
             Err(_) => events.into_stream().boxed(),
         };
@@ -200,7 +209,8 @@ impl Exchange<'_> {
             Outcome::Result(result) => result,
             Outcome::Error(error) => return Err(jsonrpc::agent_error(error)),
         };
-        let answer = json::read_answer(Rpc::GetTask, self.endpoint.version, result, &self.upstream.settings.limits.json)?;
+        let answer =
+            json::read_answer(Rpc::GetTask, self.endpoint.version, result, &self.upstream.settings.limits.json)?;
         about_the_same_task(get.task_id(), &answer.peek)?;
         if answer.peek.state.is_some_and(proto::TaskState::is_terminal) {
             return Err(Error::new(Kind::UnsupportedOperation, "the task has ended: there is nothing to subscribe to"));
@@ -228,7 +238,12 @@ impl Exchange<'_> {
     }
 
     /// Posts the request; one 307 or 308 within the origin is followed, for it asks to repeat what was not taken.
-    async fn post(&self, rpc: Rpc, params: Bytes, accept: HeaderValue) -> Result<(http::Response<Incoming>, u32), Error> {
+    async fn post(
+        &self,
+        rpc: Rpc,
+        params: Bytes,
+        accept: HeaderValue,
+    ) -> Result<(http::Response<Incoming>, u32), Error> {
         let name = rpc.method().jsonrpc_name(self.endpoint.version);
         let (head, tail) = jsonrpc::write_request(&self.id, name, true);
         let mut to = self.endpoint.destination.clone();
@@ -262,7 +277,8 @@ impl Exchange<'_> {
         let whole = body::read(body, pace, &self.upstream.budget, self.upstream.clock.instant()).await;
         if head.status.is_success() {
             let whole = whole.map_err(failure::of_body)?;
-            return jsonrpc::read_reply(&whole.bytes, &self.id, self.endpoint.version).map_err(|error| error.sent_is(Sent::Sent));
+            return jsonrpc::read_reply(&whole.bytes, &self.id, self.endpoint.version)
+                .map_err(|error| error.sent_is(Sent::Sent));
         }
         let said = whole.ok().and_then(|whole| jsonrpc::read_reply(&whole.bytes, &self.id, self.endpoint.version).ok());
         match said {
@@ -288,7 +304,8 @@ fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
 fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if encoding != "identity" => {
-            Err(Error::new(Kind::InvalidAgentResponse, "the agent's answer is compressed, which was not asked for").origin_is(Origin::Agent))
+            Err(Error::new(Kind::InvalidAgentResponse, "the agent's answer is compressed, which was not asked for")
+                .origin_is(Origin::Agent))
         }
         _ => Ok(()),
     }

@@ -81,7 +81,8 @@ fn request<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
 pub fn write_request(operation: &Operation, version: Version) -> Result<Bytes, Error> {
     if version == Version::V0_3 {
         let params = v0_3::params_to_v0_3(operation).map_err(|error| invalid(&error.field, &error.problem))?;
-        let unsupported = || Error::new(Kind::UnsupportedOperation, "the agent speaks A2A 0.3, which cannot list tasks");
+        let unsupported =
+            || Error::new(Kind::UnsupportedOperation, "the agent speaks A2A 0.3, which cannot list tasks");
         return Ok(Bytes::from(params.ok_or_else(unsupported)?.get().to_owned()));
     }
     let json = match operation {
@@ -140,7 +141,8 @@ fn malformed(error: &ConvertError) -> Error {
 fn answer_v1<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         let problem = problem::of(&error);
-        Error::new(Kind::InvalidAgentResponse, format!("the agent's answer is not as A2A 1.0 defines it: {problem}")).because(error)
+        Error::new(Kind::InvalidAgentResponse, format!("the agent's answer is not as A2A 1.0 defines it: {problem}"))
+            .because(error)
     })
 }
 
@@ -172,16 +174,16 @@ fn response(rpc: Rpc, raw: &Raw) -> Result<Response, Error> {
         Form::Json(Version::V0_3) => {
             let converted = match rpc {
                 Rpc::GetTask | Rpc::CancelTask => v0_3::task_from_v0_3(json).map(Response::Task),
-                Rpc::CreatePushConfig | Rpc::GetPushConfig => {
-                    v0_3::parse_push_config(json).map(Response::PushConfig)
-                }
+                Rpc::CreatePushConfig | Rpc::GetPushConfig => v0_3::parse_push_config(json).map(Response::PushConfig),
                 Rpc::ListPushConfigs => v0_3::push_configs_from_v0_3(json).map(Response::PushConfigs),
                 Rpc::GetExtendedAgentCard => return card(json).map(Response::Card),
                 _ => v0_3::send_response_from_v0_3(json).map(Response::SendMessage),
             };
             converted.map_err(|error| malformed(&error))
         }
-        Form::Proto(_) => Err(Error::new(Kind::Internal, "protobuf bytes where JSON was expected").origin_is(Origin::Gateway)),
+        Form::Proto(_) => {
+            Err(Error::new(Kind::Internal, "protobuf bytes where JSON was expected").origin_is(Origin::Gateway))
+        }
     }
 }
 
@@ -217,7 +219,9 @@ fn write_response(response: &Response, version: Version) -> Result<Bytes, Error>
         (Response::PushConfig(r), Version::V1_0) => vec(serde_json::to_vec(r)),
         (Response::PushConfigs(r), Version::V1_0) => vec(serde_json::to_vec(r)),
         (Response::Card(r), Version::V1_0) => vec(serde_json::to_vec(r)),
-        (Response::SendMessage(r), Version::V0_3) => v0_3::send_response_to_v0_3(r).map(text).map_err(|e| malformed(&e)),
+        (Response::SendMessage(r), Version::V0_3) => {
+            v0_3::send_response_to_v0_3(r).map(text).map_err(|e| malformed(&e))
+        }
         (Response::Task(r), Version::V0_3) => {
             vec(serde_json::to_vec(&v0_3::task_to_v0_3(r).map_err(|error| malformed(&error))?))
         }
@@ -300,10 +304,11 @@ impl EventWriter {
 
 fn peek_at_response(response: &Response) -> Peek {
     match response {
-        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) | Response::Task(task) => {
-            peek_at_task(task)
+        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Task(task)) })
+        | Response::Task(task) => peek_at_task(task),
+        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Message(message)) }) => {
+            peek_at_message(message)
         }
-        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Message(message)) }) => peek_at_message(message),
         Response::PushConfig(config) => Peek { task_id: some(&config.task_id), ..Peek::default() },
         _ => Peek::default(),
     }

@@ -89,7 +89,11 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 pub fn read_request(body: &Bytes) -> Result<Request, BadEnvelope> {
     let refuse = |id: Bytes, kind, message: &str| BadEnvelope { id, error: Error::new(kind, message) };
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(refuse(NULL_ID, Kind::InvalidRequest, "batch requests are not supported: send one request at a time"));
+        return Err(refuse(
+            NULL_ID,
+            Kind::InvalidRequest,
+            "batch requests are not supported: send one request at a time",
+        ));
     }
     let envelope: RequestEnvelope<'_> = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {

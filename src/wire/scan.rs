@@ -12,8 +12,8 @@ use crate::config::JsonLimits;
 
 mod shapes;
 
-pub use shapes::{Shape, answer_shape, event_shape, request_shape};
 use shapes::Slot;
+pub use shapes::{Shape, answer_shape, event_shape, request_shape};
 
 /// The deepest nesting that a configuration may allow; also the size of the scanner's stack.
 pub const DEPTH_MAX: usize = 64;
@@ -196,7 +196,9 @@ impl Scanner<'_> {
         if self.nodes > limits.nodes_max {
             return Err(ScanError::TooManyNodes(limits.nodes_max));
         }
-        if let Some(Frame { is_array: true, counts_parts, shape, .. }) = self.depth.checked_sub(1).map(|top| self.stack[top]) {
+        if let Some(Frame { is_array: true, counts_parts, shape, .. }) =
+            self.depth.checked_sub(1).map(|top| self.stack[top])
+        {
             self.parts += usize::from(counts_parts);
             if self.parts > limits.parts_max {
                 return Err(ScanError::TooManyParts(limits.parts_max));

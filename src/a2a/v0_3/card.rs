@@ -169,7 +169,12 @@ pub fn card_from_v0_3(json: &[u8]) -> Result<proto::AgentCard, ConvertError> {
             extensions: old.capabilities.extensions.unwrap_or_default(),
             extended_agent_card: old.supports_authenticated_extended_card,
         }),
-        security_schemes: old.security_schemes.unwrap_or_default().into_iter().map(|(n, s)| (n, s.into_new())).collect(),
+        security_schemes: old
+            .security_schemes
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(n, s)| (n, s.into_new()))
+            .collect(),
         security_requirements: requirements(old.security),
         default_input_modes: old.default_input_modes,
         default_output_modes: old.default_output_modes,
@@ -198,7 +203,11 @@ pub fn card_to_v0_3(new: &proto::AgentCard) -> Result<Box<RawValue>, ConvertErro
         Ok((name.clone(), OldScheme::from_new(scheme).map_err(|problem| ConvertError::new(field, problem))?))
     });
     Ok(raw(&OldCard {
-        protocol_version: Some(if primary.protocol_version.is_empty() { "0.3".to_owned() } else { primary.protocol_version.clone() }),
+        protocol_version: Some(if primary.protocol_version.is_empty() {
+            "0.3".to_owned()
+        } else {
+            primary.protocol_version.clone()
+        }),
         name: new.name.clone(),
         description: new.description.clone(),
         url: primary.url.clone(),
@@ -273,12 +282,18 @@ impl OldScheme {
     fn into_new(self) -> proto::SecurityScheme {
         let text = Option::unwrap_or_default;
         let scheme = match self {
-            Self::ApiKey { description, location, name } => {
-                Scheme::ApiKeySecurityScheme(proto::ApiKeySecurityScheme { description: text(description), location, name })
+            Self::ApiKey { description, location, name } => Scheme::ApiKeySecurityScheme(proto::ApiKeySecurityScheme {
+                description: text(description),
+                location,
+                name,
+            }),
+            Self::Http { description, scheme, bearer_format } => {
+                Scheme::HttpAuthSecurityScheme(proto::HttpAuthSecurityScheme {
+                    description: text(description),
+                    scheme,
+                    bearer_format: text(bearer_format),
+                })
             }
-            Self::Http { description, scheme, bearer_format } => Scheme::HttpAuthSecurityScheme(
-                proto::HttpAuthSecurityScheme { description: text(description), scheme, bearer_format: text(bearer_format) },
-            ),
             Self::OAuth2 { description, flows, oauth2_metadata_url } => {
                 Scheme::Oauth2SecurityScheme(proto::OAuth2SecurityScheme {
                     description: text(description),
@@ -286,9 +301,12 @@ impl OldScheme {
                     oauth2_metadata_url: text(oauth2_metadata_url),
                 })
             }
-            Self::OpenIdConnect { description, open_id_connect_url } => Scheme::OpenIdConnectSecurityScheme(
-                proto::OpenIdConnectSecurityScheme { description: text(description), open_id_connect_url },
-            ),
+            Self::OpenIdConnect { description, open_id_connect_url } => {
+                Scheme::OpenIdConnectSecurityScheme(proto::OpenIdConnectSecurityScheme {
+                    description: text(description),
+                    open_id_connect_url,
+                })
+            }
             Self::MutualTls { description } => {
                 Scheme::MtlsSecurityScheme(proto::MutualTlsSecurityScheme { description: text(description) })
             }

@@ -1,8 +1,8 @@
 //! Replies and events of 0.3: messages, tasks, updates and push configs, to the typed 1.0 messages and back.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use serde_json::value::RawValue;
 
 use super::request::parse;
@@ -182,7 +182,11 @@ fn quoted(text: &str) -> String {
 fn status_to_v0_3(new: Option<&proto::TaskStatus>) -> Result<old::TaskStatus, ConvertError> {
     let Some(new) = new else { return Ok(old::TaskStatus { state: "unknown".to_owned(), ..Default::default() }) };
     let message = new.message.as_ref().map(|m| message_to_v0_3(m).map_err(|e| e.inside("status.message")));
-    Ok(old::TaskStatus { state: state_name(new.state).to_owned(), message: message.transpose()?, timestamp: new.timestamp })
+    Ok(old::TaskStatus {
+        state: state_name(new.state).to_owned(),
+        message: message.transpose()?,
+        timestamp: new.timestamp,
+    })
 }
 
 fn artifact_from_v0_3(old: old::Artifact) -> Result<proto::Artifact, ConvertError> {
@@ -314,7 +318,8 @@ pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, Conve
             }))
         }
         Some(Payload::ArtifactUpdate(update)) => {
-            let artifact = update.artifact.as_ref().map(artifact_to_v0_3).transpose().map_err(|e| e.inside("artifact"))?;
+            let artifact =
+                update.artifact.as_ref().map(artifact_to_v0_3).transpose().map_err(|e| e.inside("artifact"))?;
             Ok(raw(&old::TaskArtifactUpdateEvent {
                 kind: "artifact-update",
                 task_id: update.task_id.clone(),

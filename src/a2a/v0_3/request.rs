@@ -18,7 +18,11 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
         Rpc::SendStreamingMessage => Operation::SendStreamingMessage(send_request(parse(params)?)?),
         Rpc::GetTask => {
             let old::TaskParams { id, history_length, .. } = parse(params)?;
-            Operation::GetTask(proto::GetTaskRequest { tenant: String::new(), id, history_length: limited(history_length) })
+            Operation::GetTask(proto::GetTaskRequest {
+                tenant: String::new(),
+                id,
+                history_length: limited(history_length),
+            })
         }
         Rpc::ListTasks => Operation::ListTasks(list_request(parse(params)?)?),
         Rpc::CancelTask => {
@@ -41,7 +45,11 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
         Rpc::GetExtendedAgentCard => Operation::GetExtendedAgentCard(proto::GetExtendedAgentCardRequest::default()),
         Rpc::DeletePushConfig => {
             let old::TaskParams { id: task_id, push_notification_config_id: id, .. } = parse(params)?;
-            Operation::DeletePushConfig(proto::DeleteTaskPushNotificationConfigRequest { tenant: String::new(), task_id, id })
+            Operation::DeletePushConfig(proto::DeleteTaskPushNotificationConfigRequest {
+                tenant: String::new(),
+                task_id,
+                id,
+            })
         }
     })
 }
@@ -52,7 +60,8 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
 /// A part without content, which 0.3 cannot say.
 pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, ConvertError> {
     let task = |id: &str| old::TaskParams { id: id.to_owned(), ..Default::default() };
-    let push = |task_id: &str, id: &str| old::TaskParams { push_notification_config_id: id.to_owned(), ..task(task_id) };
+    let push =
+        |task_id: &str, id: &str| old::TaskParams { push_notification_config_id: id.to_owned(), ..task(task_id) };
     Ok(Some(match operation {
         Operation::SendMessage(r) | Operation::SendStreamingMessage(r) => raw(&send_params(r)?),
         Operation::GetTask(r) => raw(&old::TaskParams { history_length: r.history_length, ..task(&r.id) }),
@@ -94,7 +103,10 @@ fn send_request(params: old::MessageSendParams) -> Result<proto::SendMessageRequ
 
 fn configuration(old: old::MessageSendConfiguration) -> proto::SendMessageConfiguration {
     let push = old.push_notification_config.map(|config| {
-        reply::push_config_from_v0_3(old::TaskPushNotificationConfig { task_id: String::new(), push_notification_config: Some(config) })
+        reply::push_config_from_v0_3(old::TaskPushNotificationConfig {
+            task_id: String::new(),
+            push_notification_config: Some(config),
+        })
     });
     proto::SendMessageConfiguration {
         accepted_output_modes: old.accepted_output_modes,

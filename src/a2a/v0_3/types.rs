@@ -222,7 +222,12 @@ pub struct TaskPushNotificationConfig {
 pub struct TaskParams {
     #[serde(default, deserialize_with = "lax")]
     pub id: String,
-    #[serde(default, deserialize_with = "lax", alias = "push_notification_config_id", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lax",
+        alias = "push_notification_config_id",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub push_notification_config_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "history_length")]
     pub history_length: Option<i32>,

@@ -65,7 +65,8 @@ fn is_closed_without_keys_and_strict_off_loopback() {
 
 #[test]
 fn never_shows_a_secret() {
-    let text = "master_key: sk-very-secret\nagents: [{name: a, url: http://h, headers: {authorization: Bearer hidden}}]";
+    let text =
+        "master_key: sk-very-secret\nagents: [{name: a, url: http://h, headers: {authorization: Bearer hidden}}]";
     let shown = format!("{:?}", read(text, &none).unwrap());
     assert!(!shown.contains("very-secret") && !shown.contains("hidden"), "{shown}");
 }

@@ -6,7 +6,9 @@ fn request(body: &'static str) -> Result<Request, BadEnvelope> {
 
 #[test]
 fn slices_params_and_ids_out_of_the_body() {
-    let body = Bytes::from_static(br#"{"params": {"b":1,"a":12345678901234567890} ,"id":"\u0041","method":"GetTask","jsonrpc":"2.0","x":1}"#);
+    let body = Bytes::from_static(
+        br#"{"params": {"b":1,"a":12345678901234567890} ,"id":"\u0041","method":"GetTask","jsonrpc":"2.0","x":1}"#,
+    );
     let request = read_request(&body).unwrap();
     assert_eq!(request.id, r#""\u0041""#);
     assert_eq!(request.params.as_deref(), Some(&br#"{"b":1,"a":12345678901234567890}"#[..]));
@@ -51,9 +53,17 @@ fn reply(body: &'static str) -> Result<Outcome, Error> {
 fn reads_results_and_errors_of_agents() {
     let Ok(Outcome::Result(result)) = reply(r#"{"id":1,"result":null,"jsonrpc":"2.0"}"#) else { panic!() };
     assert_eq!(result, "null");
-    let Ok(Outcome::Error(error)) = reply(r#"{"id":null,"error":{"code":-32099,"message":"no","data":[1]}}"#) else { panic!() };
+    let Ok(Outcome::Error(error)) = reply(r#"{"id":null,"error":{"code":-32099,"message":"no","data":[1]}}"#) else {
+        panic!()
+    };
     assert_eq!((error.code, error.message.as_str(), error.data.as_deref()), (-32099, "no", Some(&b"[1]"[..])));
-    for nonsense in [r#"{"id":2,"result":{}}"#, r#"{"id":1,"result":{},"error":{"code":1}}"#, "<html>", r#"{"id":1,"error":"x"}"#, r#"{"result":1}"#] {
+    for nonsense in [
+        r#"{"id":2,"result":{}}"#,
+        r#"{"id":1,"result":{},"error":{"code":1}}"#,
+        "<html>",
+        r#"{"id":1,"error":"x"}"#,
+        r#"{"result":1}"#,
+    ] {
         assert_eq!(reply(nonsense).unwrap_err().kind(), Kind::InvalidAgentResponse, "{nonsense}");
     }
 }
@@ -69,7 +79,8 @@ fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &error, Version::V1_0)).unwrap();
     assert_eq!(other["error"]["code"], -32001);
     assert_eq!(other["error"]["data"][0]["reason"], "TASK_NOT_FOUND");
-    let unknown = agent_error(read_error(Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
+    let unknown =
+        agent_error(read_error(Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &unknown, Version::V1_0)).unwrap();
     assert_eq!((other["error"]["code"].as_i64(), other["error"]["message"].as_str()), (Some(4711), Some("own")));
 }

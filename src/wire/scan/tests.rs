@@ -65,7 +65,8 @@ fn peeks_at_events_of_both_versions() {
     };
     let status = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_INPUT_REQUIRED","message":{"taskId":"other"}}}}"#;
     assert_eq!(event(status, Version::V1_0), Some(expected(PayloadKind::StatusUpdate)));
-    let task = r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"input-required"},"history":[{"taskId":"x"}]}"#;
+    let task =
+        r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"input-required"},"history":[{"taskId":"x"}]}"#;
     assert_eq!(event(task, Version::V0_3), Some(expected(PayloadKind::Task)));
     let last = r#"{"kind":"status-update","taskId":"t","contextId":"c","status":{"state":"working"},"final":true}"#;
     assert!(event(last, Version::V0_3).unwrap().is_final);

@@ -6,9 +6,9 @@
 
 use serde_json::value::RawValue;
 
-use super::{ConvertError, old, proto, raw, status_to_v0_3, artifact_to_v0_3, event_to_v0_3};
-use crate::proto::stream_response::Payload;
+use super::{ConvertError, artifact_to_v0_3, event_to_v0_3, old, proto, raw, status_to_v0_3};
 use crate::proto::TaskState;
+use crate::proto::stream_response::Payload;
 
 /// Writes the events of one stream.
 #[derive(Debug, Default)]

@@ -1,0 +1,143 @@
+//! The accept loop: HTTP/1.1 and h2c on one port, with limits on what a connection may cost.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
+
+use super::connection::{Activity, Counted, StallLimited};
+use crate::call::Peer;
+use crate::clock::Clock;
+use crate::config::Settings;
+
+/// After a failed accept, mostly for want of descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// hyper takes headers into its buffer before it counts them.
+const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Streams that a peer may reset before we have looked at them (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 32;
+
+pub(super) struct Acceptor {
+    pub(super) app: Router,
+    pub(super) settings: Arc<Settings>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    pub(super) cut_off: CancellationToken,
+}
+
+/// Spawns what hyper spawns, one task for each HTTP/2 stream, where it is tracked.
+#[derive(Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+impl Acceptor {
+    /// Accepts until `stop`. At the limit of connections, new ones wait in the system's queue.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let acceptor = Arc::new(self);
+        let places = Arc::new(Semaphore::new(acceptor.settings.limits.connections_max));
+        let http = acceptor.http();
+        loop {
+            let accepted = tokio::select! {
+                () = acceptor.stop.cancelled() => return,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, place)) => {
+                    let connection = Arc::clone(&acceptor).serve(http.clone(), stream, peer);
+                    acceptor.tasks.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted; if this goes on, raise the limit of open files");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    fn http(&self) -> auto::Builder<Tracked> {
+        let (limits, timeouts) = (&self.settings.limits, &self.settings.timeouts);
+        let mut http = auto::Builder::new(Tracked(self.tasks.clone()));
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.header)
+            .max_buf_size(limits.header_bytes_max);
+        let header_bytes_max = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams_per_connection_max)
+            .max_header_list_size(header_bytes_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .keep_alive_interval(HTTP2_KEEP_ALIVE)
+            .keep_alive_timeout(HTTP2_KEEP_ALIVE);
+        http
+    }
+
+    async fn serve(self: Arc<Self>, http: auto::Builder<Tracked>, stream: TcpStream, peer: Peer) {
+        // Small answers should leave at once; a socket that refuses this works all the same.
+        let _ = stream.set_nodelay(true);
+        let timeouts = &self.settings.timeouts;
+        let activity = Arc::new(Activity::new(Clock));
+        let io = TokioIo::new(StallLimited::new(stream, timeouts.write_stall));
+        let app = self.app.clone();
+        let of_service = Arc::clone(&activity);
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            let counted = Counted::new(&of_service);
+            let mut app = app.clone();
+            async move {
+                let response = app.call(request.map(Body::new)).await?;
+                Ok::<_, std::convert::Infallible>(response.map(|body| counted.around(body)))
+            }
+        });
+        let connection = http.serve_connection_with_upgrades(io, service);
+        tokio::pin!(connection);
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                // A broken connection is the peer's business; calls on it have their records.
+                _ = connection.as_mut() => return,
+                () = self.cut_off.cancelled() => return,
+                () = self.stop.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = activity.idle_for(timeouts.header, timeouts.idle) => return,
+            }
+        }
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer { address }, place))
+}
