@@ -1,1 +1,20 @@
-fn main() {}
+//! What this gateway promises to the outside, one file for each capability.
+
+mod support;
+
+mod access;
+mod bad_input;
+mod cards;
+mod commands;
+mod conversion;
+mod documents;
+mod errors;
+mod fidelity;
+mod protojson;
+mod schema;
+mod sdks;
+mod shutdown;
+mod streaming;
+mod tidy;
+mod upstream_failures;
+mod versions;

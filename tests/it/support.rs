@@ -1,0 +1,13 @@
+//! What tests stand on: a real gateway on a port of its own, agents that misbehave on request, and real peers.
+
+pub mod fake;
+pub mod gateway;
+pub mod peers;
+
+pub use fake::{FakeAgent, FakeReply, Seen};
+pub use gateway::{Answer, TestGateway};
+
+/// Pretty enough to read in a failure.
+pub fn json(bytes: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
+}

@@ -1,0 +1,171 @@
+//! The real server on port 0, with a caller.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use switchboard::config;
+use switchboard::ledger::{Entry, Sink};
+use switchboard::server::Server;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
+
+use super::json;
+
+/// The key that may call every agent of a test gateway.
+pub const KEY: &str = "sk-test";
+
+pub struct TestGateway {
+    server: Option<Server>,
+    pub base: String,
+    records: UnboundedReceiver<Entry>,
+    http: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// A whole response.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        json(&self.body)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The data of each event in it.
+    pub fn events(&self) -> Vec<Value> {
+        let text = self.text();
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).map(|data| json(data.as_bytes())).collect()
+    }
+}
+
+impl TestGateway {
+    /// Starts a gateway with `agents`, given as `(name, url)`.
+    pub async fn with(agents: &[(&str, &str)]) -> Self {
+        let entries: String = agents.iter().map(|(name, url)| format!("- {{name: {name}, url: '{url}'}}\n")).collect();
+        Self::start(&format!("agents:\n{entries}")).await
+    }
+
+    /// Starts a gateway with this configuration; port and master key are the test's.
+    pub async fn start(config: &str) -> Self {
+        let config = format!("listen: 127.0.0.1:0\nmaster_key: {KEY}\n{config}");
+        let settings = config::parse(&config, &|_| None).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let (sink, records) = tokio::sync::mpsc::unbounded_channel();
+        let server = Server::start(settings, Some(Sink::Channel(sink))).await.expect("port 0 is free");
+        let base = format!("http://{}", server.address());
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Self { server: Some(server), base, records, http }
+    }
+
+    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let (head, body) = self.open(method, path, headers, body).await.into_parts();
+        let body = timeout(Duration::from_secs(20), body.collect()).await.expect("the response ends").expect("it is whole");
+        Answer { status: head.status, headers: head.headers, body: body.to_bytes() }
+    }
+
+    /// A response whose body is still to come.
+    pub async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> http::Response<Incoming> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a well-formed request");
+        timeout(Duration::from_secs(20), self.http.request(request)).await.expect("a response in time").expect("a response")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, &[("authorization", &format!("Bearer {KEY}"))], Bytes::new()).await
+    }
+
+    /// Posts a body to an agent as an admitted caller.
+    pub async fn post(&self, agent: &str, body: impl Into<Bytes>) -> Answer {
+        self.post_with(agent, &[], body).await
+    }
+
+    pub async fn post_with(&self, agent: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let bearer = format!("Bearer {KEY}");
+        let mut all = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        all.retain(|(name, _)| !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)));
+        all.extend_from_slice(headers);
+        self.request(Method::POST, &format!("/a2a/{agent}"), &all, body).await
+    }
+
+    /// Makes a JSON-RPC call with id 1; the whole reply.
+    pub async fn rpc(&self, agent: &str, method: &str, params: Value) -> Value {
+        let answer = self.post(agent, call(method, params)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Opens a stream.
+    pub async fn stream(&self, agent: &str, method: &str, params: Value) -> http::Response<Incoming> {
+        let bearer = format!("Bearer {KEY}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept", "text/event-stream")];
+        self.open(Method::POST, &format!("/a2a/{agent}"), &headers, call(method, params)).await
+    }
+
+    /// The next record of a call.
+    pub async fn record(&mut self) -> Entry {
+        timeout(Duration::from_secs(5), self.records.recv()).await.expect("a record in time").expect("the ledger runs")
+    }
+
+    pub fn open_calls(&self) -> usize {
+        self.server.as_ref().expect("it runs").open_calls()
+    }
+
+    /// Stops the gateway with whatever is under way; its records can still be read.
+    pub async fn stop_now(&mut self) {
+        self.http = Client::builder(TokioExecutor::new()).build_http();
+        self.server.take().expect("it runs").stop().await;
+    }
+
+    /// Stops the gateway and checks that nothing is left open.
+    pub async fn finish(mut self) {
+        // Idle connections of the test's own would be waited for.
+        self.http = Client::builder(TokioExecutor::new()).build_http();
+        let server = self.server.take().expect("it runs");
+        let open = server.open_calls();
+        timeout(Duration::from_secs(30), server.stop()).await.expect("the server stops");
+        assert_eq!(open, 0, "every call was closed");
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        assert!(self.server.is_none() || std::thread::panicking(), "end the test with gateway.finish().await");
+    }
+}
+
+/// A JSON-RPC request with id 1.
+pub fn call(method: &str, params: Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
+}
+
+/// The params of a 1.0 send.
+pub fn message_v1(id: &str) -> Value {
+    json!({ "message": { "messageId": id, "role": "ROLE_USER", "parts": [{ "text": "hi" }] } })
+}
+
+/// The params of a 0.3 send.
+pub fn message_v03(id: &str) -> Value {
+    json!({ "message": { "kind": "message", "messageId": id, "role": "user", "parts": [{ "kind": "text", "text": "hi" }] } })
+}

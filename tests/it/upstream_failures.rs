@@ -1,0 +1,152 @@
+//! Agents that misbehave: the caller gets a fitting error, the record says what was seen, and nothing leaks.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::gateway::{TestGateway, call, message_v1};
+use crate::support::{FakeAgent, FakeReply, Seen};
+
+async fn gateway(agent: &FakeAgent) -> TestGateway {
+    let config = format!("timeouts: {{unary_ms: 400, stream_idle_ms: 400}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url);
+    TestGateway::start(&config).await
+}
+
+fn with_id(seen: &Seen, text: &str) -> String {
+    text.replace("ID", &seen.json()["id"].to_string())
+}
+
+#[tokio::test]
+async fn calls_nonsense_by_its_name() {
+    let nonsense: &[(u16, &str, &str, i64)] = &[
+        (200, "application/json", "<html>", -32006),
+        (200, "application/json", "", -32006),
+        (200, "application/json", r#"{"jsonrpc":"2.0","id":99,"result":{"task":{"id":"t"}}}"#, -32006),
+        (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"x"}}"#, -32006),
+        (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{"neither":1}}"#, -32006),
+        (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":[]}"#, -32006),
+        (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{"task":{"id":"a"},"message":{"messageId":"b"}}}"#, -32006),
+        (500, "text/plain", "Internal Server Error", -32006),
+        (404, "text/plain", "Not Found", -32603),
+        (401, "text/plain", "who are you", -32603),
+        (503, "text/plain", "busy", -32603),
+        (302, "text/plain", "elsewhere", -32006),
+        (500, "application/json", r#"{"jsonrpc":"2.0","id":ID,"error":{"code":-32001,"message":"gone"}}"#, -32001),
+    ];
+    for &(status, content_type, body, code) in nonsense {
+        let agent = FakeAgent::start(move |seen| FakeReply::Whole(status, content_type, with_id(&seen, body))).await;
+        let mut gateway = gateway(&agent).await;
+        let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
+        assert_eq!(reply["error"]["code"], code, "{status} {body}: {reply}");
+        let host = agent.url.trim_start_matches("http://");
+        assert!(!reply.to_string().contains(host), "no upstream address in {reply}");
+        let record = gateway.record().await;
+        assert_eq!(record.fault, Some("agent"), "{body}: {record:?}");
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn withholds_an_answer_about_another_task() {
+    let agent = FakeAgent::start(|seen| {
+        FakeReply::result(&seen, r#"{"id":"somebody-elses","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}"#)
+    })
+    .await;
+    let gateway = gateway(&agent).await;
+    for method in ["GetTask", "CancelTask"] {
+        let reply = gateway.rpc("a", method, json!({ "id": "mine" })).await;
+        assert_eq!(reply["error"]["code"], -32006);
+        assert!(!reply.to_string().contains("somebody-elses"));
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn ends_a_stream_that_changes_its_task_or_mixes_in_a_message() {
+    let task = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}}"#;
+    for second in [
+        r#"{"statusUpdate":{"taskId":"other","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#,
+        r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"x"}]}}"#,
+    ] {
+        let agent = FakeAgent::start(move |seen| FakeReply::events(&seen, &[task, second])).await;
+        let gateway = gateway(&agent).await;
+        let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1]["error"]["code"], -32006, "{events:?}");
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn says_whether_anything_was_sent() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: 'http://{address}', protocol_version: '1.0'}}")).await;
+    let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
+    assert_eq!(reply["error"]["data"][0]["reason"], "UPSTREAM_UNAVAILABLE");
+    assert!(reply["error"]["message"].as_str().unwrap().contains("nothing was sent"), "{reply}");
+    assert!(!reply.to_string().contains(&address.port().to_string()), "{reply}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn gives_up_on_an_agent_that_is_silent() {
+    let (feed, reply) = FakeReply::fed();
+    let reply = std::sync::Mutex::new(Some(reply));
+    let agent = FakeAgent::start(move |_| reply.lock().unwrap().take().unwrap_or_else(|| FakeReply::json("{}"))).await;
+    let gateway = gateway(&agent).await;
+    let reply = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await;
+    assert_eq!(reply.json()["error"]["data"][0]["reason"], "DEADLINE_EXCEEDED", "{}", reply.text());
+    tokio::time::timeout(Duration::from_secs(1), feed.closed()).await.expect("and hangs up");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn bounds_what_an_agent_may_send() {
+    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, &format!(r#"{{"task":{{"id":"t","x":"{}"}}}}"#, "x".repeat(5_000)))).await;
+    let config = format!("limits: {{reply_bytes_max: 4096, event_bytes_max: 4096}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url);
+    let gateway = TestGateway::start(&config).await;
+    let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
+    assert!(reply["error"]["message"].as_str().unwrap().contains("larger than allowed"), "{reply}");
+    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, &format!(r#"{{"task":{{"id":"t","status":{{"state":"TASK_STATE_COMPLETED"}},"x":{}1{}}}}}"#, "[".repeat(60), "]".repeat(60)))).await;
+    let gateway_2 = self::gateway(&agent).await;
+    let reply = gateway_2.rpc("a", "SendMessage", message_v1("m")).await;
+    assert!(reply["error"]["message"].as_str().unwrap().contains("nested deeper"), "{reply}");
+    gateway.finish().await;
+    gateway_2.finish().await;
+}
+
+#[tokio::test]
+async fn follows_one_redirect_within_the_origin_and_none_beyond() {
+    let agent = FakeAgent::start(|seen| match seen.path.as_str() {
+        "/rpc" => FakeReply::With(307, vec![("location", "/rpc/".into())], String::new()),
+        "/away" => FakeReply::With(307, vec![("location", "http://203.0.113.9/".into())], String::new()),
+        _ => FakeReply::result(&seen, r#"{"task":{"id":"t","status":{"state":"TASK_STATE_COMPLETED"}}}"#),
+    })
+    .await;
+    let config = format!("agents:\n- {{name: a, url: '{0}/rpc', protocol_version: '1.0'}}\n- {{name: b, url: '{0}/away', protocol_version: '1.0'}}", agent.url);
+    let gateway = TestGateway::start(&config).await;
+    assert!(gateway.rpc("a", "SendMessage", message_v1("m")).await.get("result").is_some());
+    assert_eq!(gateway.rpc("b", "SendMessage", message_v1("m")).await["error"]["code"], -32006);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn takes_a_plain_json_answer_to_a_streaming_call() {
+    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"x"}]}}"#)).await;
+    let gateway = gateway(&agent).await;
+    let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["result"]["message"]["messageId"], "m");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn sends_each_call_once() {
+    let agent = FakeAgent::start(|_| FakeReply::Whole(503, "text/plain", "busy".into())).await;
+    let gateway = gateway(&agent).await;
+    gateway.rpc("a", "SendMessage", message_v1("m")).await;
+    assert_eq!(agent.calls().len(), 1);
+    gateway.finish().await;
+}
