@@ -63,7 +63,9 @@ impl Access {
 
     fn add(&mut self, name: &str, secret: &Secret, granted: Granted) {
         let digest: [u8; 32] = Sha256::digest(secret.expose().as_bytes()).into();
-        let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        // From the name, not from the secret: it stays when the secret is rotated, and logs tell nothing of the secret.
+        let of_name = Sha256::digest(name.as_bytes());
+        let short: String = of_name.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
         let caller = Caller { key: KeyId(format!("key_{short}").into()), name: name.into() };
         self.grants.insert(caller.key.clone(), granted);
         self.keys.insert(digest, Key { digest, caller });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
@@ -33,8 +34,6 @@ pub struct Doors {
     pub gateway: Arc<Gateway>,
     /// Cancelled when the process begins to stop: it is not ready any more.
     pub draining: CancellationToken,
-    /// Cancelled when streams must end: each gets a last well-formed event.
-    pub end_streams: CancellationToken,
 }
 
 /// The routes of all doors.
@@ -46,26 +45,35 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/a2a/{agent}", any(agent_root))
         .route("/v1/a2a/{agent}/", any(agent_root))
         .route("/v1/a2a/{agent}/{*tail}", any(agent_tail))
-        .route("/health/live", get(health::live))
-        .route("/health/liveliness", get(health::live))
-        .route("/health/liveness", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/health/readiness", get(health::ready))
+        .route("/health/live", get(health::live).fallback(only_get))
+        .route("/health/liveliness", get(health::live).fallback(only_get))
+        .route("/health/liveness", get(health::live).fallback(only_get))
+        .route("/health/ready", get(health::ready).fallback(only_get))
+        .route("/health/readiness", get(health::ready).fallback(only_get))
         .fallback(unknown_path)
-        .method_not_allowed_fallback(only_get)
         .with_state(doors)
 }
 
-async fn agent_root(State(doors): State<Doors>, Path(agent): Path<String>, request: Request) -> Response {
-    agent_door(doors, agent, String::new(), request).await
+async fn agent_root(
+    State(doors): State<Doors>,
+    agent: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    match agent {
+        Ok(Path(agent)) => agent_door(doors, agent, String::new(), request).await,
+        Err(_) => unknown_path().await,
+    }
 }
 
 async fn agent_tail(
     State(doors): State<Doors>,
-    Path((agent, tail)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
-    agent_door(doors, agent, tail, request).await
+    match path {
+        Ok(Path((agent, tail))) => agent_door(doors, agent, tail, request).await,
+        Err(_) => unknown_path().await,
+    }
 }
 
 /// Everything under an agent's address, by verb and path.
@@ -89,7 +97,8 @@ async fn unknown_path() -> Response {
     respond::error_response(&Error::new(Kind::PathNotFound, message))
 }
 
-async fn only_get() -> Response {
+/// For addresses that are only read.
+pub async fn only_get() -> Response {
     respond::verb_not_allowed("GET, HEAD")
 }
 

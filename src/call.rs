@@ -67,8 +67,6 @@ pub struct Arrival {
     /// The agent that the path names.
     pub agent: AgentName,
     pub headers: HeaderMap,
-    /// The version that the `A2A-Version` header or query parameter names; none when neither is there.
-    pub version: Option<Version>,
     pub extensions: Vec<ExtensionUri>,
     pub settings: Arc<Settings>,
 }
@@ -215,13 +213,4 @@ pub enum PayloadKind {
     Message,
     StatusUpdate,
     ArtifactUpdate,
-}
-
-impl Peek {
-    /// Whether a stream may end after this: a message, an ended or waiting task, or the agent's word for it.
-    pub fn ends_stream(&self) -> bool {
-        self.is_final
-            || self.kind == Some(PayloadKind::Message)
-            || self.state.is_some_and(|state| state.is_terminal() || state.is_interrupted())
-    }
 }

@@ -56,7 +56,7 @@ struct CallArguments {
     #[arg(long, default_value = "1.0", value_parser = version)]
     version: Version,
     /// The gateway.
-    #[arg(long, env = "SWITCHBOARD_URL", default_value = "http://127.0.0.1:4000")]
+    #[arg(long, env = "SWITCHBOARD_URL", default_value = "http://127.0.0.1:4000", value_parser = config::web_url)]
     url: url::Url,
     /// A key of the gateway.
     #[arg(long, env = "SWITCHBOARD_KEY", hide_env_values = true)]
@@ -124,7 +124,7 @@ fn check(file: &ConfigFile) -> ExitCode {
                 println!("{}: note: {note}", file.config.display());
             }
             let (agents, keys) = (settings.agents.len(), settings.keys.len());
-            println!("{}: correct: {agents} agents, {keys} keys", file.config.display());
+            println!("{}: correct; agents: {agents}, keys beside the master key: {keys}", file.config.display());
             ExitCode::SUCCESS
         }
     }

@@ -92,7 +92,7 @@ impl Client {
                 reader.push(data);
             }
             while let Some(event) = reader.next().map_err(|error| Failure::Refused(error.to_string()))? {
-                print(&result(&event.data)?);
+                print(&result(&event)?);
             }
         }
         Ok(())
@@ -121,7 +121,8 @@ impl Client {
             .map_err(|_| Failure::Refused("the key cannot stand in a header".to_owned()))?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
-        self.outbound.send(&Destination::registered(&url), request).await.map_err(|error| {
+        let to = Destination::registered(&url).map_err(|error| Failure::Refused(error.to_string()))?;
+        self.outbound.send(&to, request).await.map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             Failure::Unreachable(format!("{}: {error}: {source}", self.base))
         })
@@ -136,7 +137,7 @@ async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
         budget_wait_max: Duration::from_secs(1),
     };
     let whole = body::read(response.into_body(), pace, &Budget::new(2 * REPLY_BYTES_MAX), Clock.instant()).await;
-    whole.map(|whole| whole.bytes).map_err(|error| Failure::Unreachable(error.to_string()))
+    whole.map_err(|error| Failure::Unreachable(error.to_string()))
 }
 
 fn result(body: &[u8]) -> Result<Value, Failure> {

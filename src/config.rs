@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::operation::Version;
 
+mod check;
 mod litellm;
 mod problem;
 mod secret;
@@ -24,7 +25,6 @@ mod tree;
 
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
-pub use settings::KEY_LENGTH_MIN;
 
 /// Every key and its default, as shipped.
 pub const DEFAULTS: &str = include_str!("../switchboard.default.yaml");
@@ -172,6 +172,14 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Settings, Probl
 /// Every problem that it has.
 pub fn parse(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
     settings::read(text, environment)
+}
+
+/// Reads an http or https URL with a host and without credentials.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn web_url(text: &str) -> Result<Url, String> {
+    settings::web_url(text)
 }
 
 /// Headers that carry a caller's credentials: never passed on to an agent, never logged.

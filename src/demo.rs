@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::{Client, message};
 use crate::config;
-use crate::ledger::Sink;
+use crate::ledger::{Entry, Sink};
 use crate::operation::{Rpc, Version};
 use crate::server::Server;
 
@@ -25,6 +26,7 @@ pub struct Demo {
     server: Server,
     agents: TaskTracker,
     stop: CancellationToken,
+    last_record: Arc<Mutex<Option<Box<Entry>>>>,
 }
 
 impl Demo {
@@ -47,9 +49,15 @@ impl Demo {
         })?;
         let (sink, mut records) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(settings, Some(Sink::Channel(sink))).await?;
-        // The records of the demo's own calls would drown what it shows; one of them is shown at the end.
-        agents.spawn(async move { while records.recv().await.is_some() {} });
-        Ok(Self { server, agents, stop })
+        // The records of all its calls would drown what the demo shows; it shows the last one.
+        let last_record = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&last_record);
+        agents.spawn(async move {
+            while let Some(record) = records.recv().await {
+                *kept.lock().expect("not poisoned") = Some(record);
+            }
+        });
+        Ok(Self { server, agents, stop, last_record })
     }
 
     /// Calls each agent in each version in every way, and prints what came back. True when all of it worked.
@@ -67,6 +75,10 @@ impl Demo {
                 worked &= tour(&client, agent, version).await;
                 println!();
             }
+        }
+        if let Some(record) = self.last_record.lock().expect("not poisoned").take() {
+            let record = serde_json::to_string(&record).expect("an entry serializes");
+            println!("Every call leaves a record. The last one:\n  {record}\n");
         }
         println!("{}", paste(&base));
         worked
@@ -91,7 +103,8 @@ async fn tour(client: &Client, agent: &str, version: Version) -> bool {
         let last = results.pop().map(|(_, value)| value).unwrap_or_default();
         match outcome {
             Ok(()) => println!("  {what:<10} {shown}"),
-            Err(error) => println!("  {what:<10} {shown} {error}"),
+            Err(error) if shown.is_empty() => println!("  {what:<10} {error}"),
+            Err(error) => println!("  {what:<10} {shown} → {error}"),
         }
         (last != Value::Null, last)
     };

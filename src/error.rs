@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,10 +25,17 @@ pub enum Origin {
     Agent,
 }
 
+/// The endpoint at which a call failed, for the record; callers never see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAt {
+    pub endpoint: Arc<str>,
+    pub version: Version,
+}
+
 /// Whether the request may have reached the agent, hence whether a repeat is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Nothing left the gateway.
+    /// Nothing left the gateway, or nothing arrived.
     NotSent,
     /// The connection broke: the agent may or may not have it.
     Maybe,
@@ -68,7 +76,19 @@ struct Inner {
     retry_after: Option<Duration>,
     violations: Vec<FieldViolation>,
     from_agent: Option<AgentError>,
+    failed_at: Option<FailedAt>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Sent {
+    /// As the record has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Maybe => "maybe",
+            Self::Sent => "sent",
+        }
+    }
 }
 
 impl Error {
@@ -82,6 +102,7 @@ impl Error {
             retry_after: None,
             violations: Vec::new(),
             from_agent: None,
+            failed_at: None,
             source: None,
         }))
     }
@@ -124,6 +145,12 @@ impl Error {
     }
 
     #[must_use]
+    pub fn at(mut self, endpoint: &Arc<str>, version: Version) -> Self {
+        self.0.failed_at = Some(FailedAt { endpoint: Arc::clone(endpoint), version });
+        self
+    }
+
+    #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
@@ -153,6 +180,10 @@ impl Error {
 
     pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
+    }
+
+    pub fn failed_at(&self) -> Option<&FailedAt> {
+        self.0.failed_at.as_ref()
     }
 
     pub fn from_agent(&self) -> Option<&AgentError> {

@@ -4,12 +4,16 @@
 //! agent, asks access, and sends. The steps are plain calls, in the order in which they must happen.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::call::{Arrival, Call, Caller, Reply};
+use crate::call::{AgentName, Arrival, Call, Caller, Reply, ReplyBody};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Sent};
 use crate::ledger::Ledger;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
@@ -26,17 +30,29 @@ pub struct Gateway {
     /// For the bodies of requests and replies alike.
     pub budget: Budget,
     pub clock: Clock,
+    /// Cancelled when calls under way must end.
+    pub ending: CancellationToken,
 }
 
 impl Gateway {
-    /// Lets a request in, by its headers alone: who calls, and whether the agent exists for them.
+    /// Lets a request in, by its headers alone: who calls, and whether the agent exists for them. From here on the
+    /// agent is called by its own name, whatever the caller called it.
     ///
     /// # Errors
-    /// Unauthenticated, AgentNotFound; VersionNotSupported for a version that nobody speaks.
-    pub fn admit(&self, arrival: &Arrival) -> Result<Caller, Error> {
+    /// Unauthenticated, AgentNotFound.
+    pub fn admit(&self, arrival: &mut Arrival) -> Result<Caller, Error> {
         let caller = self.access.identify(&arrival.headers)?;
-        self.access.visible(&self.registry, &caller, &arrival.agent)?;
+        match self.access.visible(&self.registry, &caller, &arrival.agent) {
+            Ok(agent) => arrival.agent = AgentName(Arc::clone(&agent.settings.name)),
+            Err(error) => return Err(self.refuse(arrival, &caller, error)),
+        }
         Ok(caller)
+    }
+
+    /// Records a refusal of somebody who is known, and hands it back.
+    pub fn refuse(&self, arrival: &Arrival, caller: &Caller, error: Error) -> Error {
+        self.ledger.refuse(arrival, caller, &error);
+        error
     }
 
     /// Makes a call and keeps its record, from here to the last byte of its reply.
@@ -45,8 +61,11 @@ impl Gateway {
     /// Why the call failed. The record has it too.
     pub async fn handle(&self, call: Call) -> Result<Reply, Error> {
         let record = self.ledger.open(&call)?;
-        let reply = self.answer(&call).await;
-        record.follow(reply)
+        let reply = tokio::select! {
+            reply = self.answer(&call) => reply,
+            () = self.ending.cancelled() => Err(restarting().sent_is(Sent::Maybe)),
+        };
+        record.follow(reply.map(|reply| self.until_the_end(reply)))
     }
 
     async fn answer(&self, call: &Call) -> Result<Reply, Error> {
@@ -58,10 +77,27 @@ impl Gateway {
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, self.routing.send(&permitted)).await.unwrap_or_else(|_| {
                     let message = "the caller's deadline passed; the agent may have the request";
-                    Err(Error::new(Kind::DeadlineExceeded, message).sent_is(crate::error::Sent::Maybe))
+                    Err(Error::new(Kind::DeadlineExceeded, message).sent_is(Sent::Maybe))
                 })
             }
         }
+    }
+
+    /// When the process ends, a stream ends with an error that says so; what the agent does goes on.
+    fn until_the_end(&self, reply: Reply) -> Reply {
+        let Reply { meta, body: ReplyBody::Stream(events) } = reply else { return reply };
+        let ended = Box::pin(self.ending.clone().cancelled_owned());
+        let events = stream::unfold((events, ended, false), |(mut events, mut ended, is_over)| async move {
+            if is_over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                event = events.next() => event.map(|event| (event, (events, ended, false))),
+                () = &mut ended => Some((Err(restarting().sent_is(Sent::Sent)), (events, ended, true))),
+            }
+        });
+        Reply { meta, body: ReplyBody::Stream(events.boxed()) }
     }
 
     /// The agent that a request for a card names, and its own card.
@@ -83,4 +119,9 @@ impl Gateway {
         let agents = self.registry.agents().iter();
         Ok(agents.filter(|agent| self.access.may_call(&caller, agent)).collect())
     }
+}
+
+fn restarting() -> Error {
+    let message = "the gateway is restarting; what the agent does goes on: get the task, or subscribe to it again";
+    Error::new(Kind::Overloaded, message).retry_after_is(Duration::from_secs(1))
 }

@@ -16,11 +16,14 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Call, Event, EventStream, Peek, Reply, ReplyBody, ReplyMeta};
+use crate::call::{AgentName, Arrival, Call, CallId, Caller, Event, EventStream, Peek, Reply, ReplyBody, ReplyMeta};
 use crate::clock::{self, Clock};
-use crate::error::{Error, Kind, Origin};
+use crate::error::{Error, Kind, Origin, Sent};
+use crate::operation::Binding;
 use crate::proto::TaskState;
 
+/// The longest account of a failure.
+const DETAIL_CHARS_MAX: usize = 1_000;
 /// How many records are written at once.
 const BATCH_MAX: usize = 256;
 
@@ -46,9 +49,12 @@ pub struct Entry {
     pub key_id: Arc<str>,
     pub caller: Arc<str>,
     pub agent: Arc<str>,
-    pub operation: &'static str,
+    /// None when the request did not get so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<&'static str>,
     pub binding: &'static str,
-    pub caller_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +72,9 @@ pub struct Entry {
     /// Who has to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
+    /// Whether the agent has the request, when it failed: not_sent, maybe or sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<&'static str>,
     /// What happened, with its causes: for the operator, who may read addresses that callers may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -82,27 +91,27 @@ pub enum Sink {
     Stdout,
     Stderr,
     /// For a reader in this process, such as the demo.
-    Channel(mpsc::UnboundedSender<Entry>),
+    Channel(mpsc::UnboundedSender<Box<Entry>>),
 }
 
 /// The book's front desk.
 #[derive(Clone)]
 pub struct Ledger {
-    queue: mpsc::Sender<Entry>,
+    queue: mpsc::Sender<Box<Entry>>,
     open: Arc<AtomicUsize>,
     clock: Clock,
 }
 
 /// The writer at the other end of the queue.
 pub struct Writer {
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<Box<Entry>>,
     sink: Sink,
 }
 
 /// An open record. Dropping it closes it: the caller left.
 pub struct Record {
-    slot: Option<OwnedPermit<Entry>>,
-    entry: Box<Entry>,
+    /// Taken when the record is closed.
+    open_entry: Option<(OwnedPermit<Box<Entry>>, Box<Entry>)>,
     received: Instant,
     clock: Clock,
     open: Arc<AtomicUsize>,
@@ -125,40 +134,69 @@ impl Ledger {
     /// # Errors
     /// Overloaded when as many calls are under way, or records unwritten, as the queue has slots; nothing was sent.
     pub fn open(&self, call: &Call) -> Result<Record, Error> {
+        let entry = Entry {
+            task_id: call.operation.task_id().map(str::to_owned),
+            context_id: call.operation.context_id().map(str::to_owned),
+            ..self.entry(call.id, &call.caller, &call.agent, call.binding)
+        };
+        self.record(
+            Entry {
+                operation: Some(call.operation.method().name),
+                caller_version: Some(call.version.as_str()),
+                ..entry
+            },
+            call.received,
+        )
+    }
+
+    /// Records a request of a known caller that never became a call. When the queue is full it goes unrecorded: it
+    /// cost nothing and reached nobody.
+    pub fn refuse(&self, arrival: &Arrival, caller: &Caller, error: &Error) {
+        let entry = self.entry(arrival.id, caller, &arrival.agent, arrival.binding);
+        if let Ok(mut record) = self.record(entry, arrival.received) {
+            record.fail(error);
+        }
+    }
+
+    fn record(&self, entry: Entry, received: Instant) -> Result<Record, Error> {
         let slot = self.queue.clone().try_reserve_owned().map_err(|_| {
             Error::new(Kind::Overloaded, "too many calls are under way: try again")
                 .retry_after_is(Duration::from_secs(1))
         })?;
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(Record {
-            slot: Some(slot),
-            entry: Box::new(Entry {
-                time: clock::rfc3339(self.clock.unix_micros()),
-                call_id: call.id.to_string(),
-                key_id: Arc::clone(&call.caller.key.0),
-                caller: Arc::clone(&call.caller.name),
-                agent: Arc::clone(&call.agent.0),
-                operation: call.operation.method().name,
-                binding: call.binding.as_str(),
-                caller_version: call.version.as_str(),
-                endpoint: None,
-                agent_version: None,
-                task_id: call.operation.task_id().map(str::to_owned),
-                context_id: call.operation.context_id().map(str::to_owned),
-                state: None,
-                outcome: Outcome::Canceled,
-                error: None,
-                fault: None,
-                detail: None,
-                attempts: 0,
-                events: 0,
-                first_answer_us: None,
-                total_us: 0,
-            }),
-            received: call.received,
+            open_entry: Some((slot, Box::new(entry))),
+            received,
             clock: self.clock,
             open: Arc::clone(&self.open),
         })
+    }
+
+    fn entry(&self, id: CallId, caller: &Caller, agent: &AgentName, binding: Binding) -> Entry {
+        Entry {
+            time: clock::rfc3339(self.clock.unix_micros()),
+            call_id: id.to_string(),
+            key_id: Arc::clone(&caller.key.0),
+            caller: Arc::clone(&caller.name),
+            agent: Arc::clone(&agent.0),
+            operation: None,
+            binding: binding.as_str(),
+            caller_version: None,
+            endpoint: None,
+            agent_version: None,
+            task_id: None,
+            context_id: None,
+            state: None,
+            outcome: Outcome::Canceled,
+            error: None,
+            fault: None,
+            sent: None,
+            detail: None,
+            attempts: 0,
+            events: 0,
+            first_answer_us: None,
+            total_us: 0,
+        }
     }
 }
 
@@ -176,7 +214,7 @@ impl Record {
             Ok(Reply { meta, body: ReplyBody::One(answer) }) => {
                 self.meet(&meta);
                 self.note(&answer.peek);
-                self.entry.outcome = Outcome::Answered;
+                self.entry().outcome = Outcome::Answered;
                 drop(self);
                 Ok(Reply { meta, body: ReplyBody::One(answer) })
             }
@@ -188,33 +226,48 @@ impl Record {
         }
     }
 
+    fn entry(&mut self) -> &mut Entry {
+        &mut self.open_entry.as_mut().expect("a record is closed only when it is dropped").1
+    }
+
     fn meet(&mut self, meta: &ReplyMeta) {
-        self.entry.endpoint.clone_from(&meta.endpoint);
-        self.entry.agent_version = meta.version.map(|version| version.as_str());
-        self.entry.attempts = meta.attempts;
-        self.entry.first_answer_us = Some(self.elapsed_us());
+        let first_answer_us = Some(self.elapsed_us());
+        let entry = self.entry();
+        entry.endpoint.clone_from(&meta.endpoint);
+        entry.agent_version = meta.version.map(|version| version.as_str());
+        entry.attempts = meta.attempts;
+        entry.first_answer_us = first_answer_us;
     }
 
     fn note(&mut self, peek: &Peek) {
+        let entry = self.entry();
         if let Some(task_id) = &peek.task_id {
-            self.entry.task_id.get_or_insert_with(|| task_id.clone());
+            entry.task_id.get_or_insert_with(|| task_id.clone());
         }
         if let Some(context_id) = &peek.context_id {
-            self.entry.context_id.get_or_insert_with(|| context_id.clone());
+            entry.context_id.get_or_insert_with(|| context_id.clone());
         }
-        self.entry.state = peek.state.map(|state| TaskState::as_str_name(&state)).or(self.entry.state);
+        entry.state = peek.state.map(|state| TaskState::as_str_name(&state)).or(entry.state);
     }
 
     fn fail(&mut self, error: &Error) {
-        self.entry.outcome = if error.kind() == Kind::Canceled { Outcome::Canceled } else { Outcome::Failed };
-        self.entry.error = Some(error.kind().row().reason);
-        self.entry.fault = Some(match error.origin() {
+        let entry = self.entry();
+        entry.outcome = if error.kind() == Kind::Canceled { Outcome::Canceled } else { Outcome::Failed };
+        entry.error = Some(error.kind().row().reason);
+        entry.sent = Some(error.sent().as_str());
+        entry.fault = Some(match error.origin() {
             Origin::Caller => "caller",
             Origin::Gateway => "gateway",
             Origin::Agent => "agent",
         });
-        self.entry.detail =
-            Some(format!("{error:?}").chars().map(|c| if c.is_control() { ' ' } else { c }).take(1_000).collect());
+        if let Some(at) = error.failed_at() {
+            entry.endpoint = Some(Arc::clone(&at.endpoint));
+            entry.agent_version = Some(at.version.as_str());
+            entry.attempts = entry.attempts.max(u32::from(error.sent() != Sent::NotSent));
+        }
+        let detail = format!("{error:?}");
+        entry.detail =
+            Some(detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(DETAIL_CHARS_MAX).collect());
     }
 
     fn elapsed_us(&self) -> u64 {
@@ -224,13 +277,14 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.entry.outcome = Outcome::Panicked;
-        }
-        self.entry.total_us = self.elapsed_us();
+        let total_us = self.elapsed_us();
         self.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(slot) = self.slot.take() {
-            slot.send((*self.entry).clone());
+        if let Some((slot, mut entry)) = self.open_entry.take() {
+            entry.total_us = total_us;
+            if std::thread::panicking() {
+                entry.outcome = Outcome::Panicked;
+            }
+            slot.send(entry);
         }
     }
 }
@@ -248,11 +302,11 @@ impl Stream for Followed {
         let item = std::task::ready!(self.events.as_mut().poll_next(cx));
         match &item {
             Some(Ok(event)) => {
-                self.record.entry.events += 1;
+                self.record.entry().events += 1;
                 self.record.note(&event.peek);
             }
             Some(Err(error)) => self.record.fail(error),
-            None if self.record.entry.error.is_none() => self.record.entry.outcome = Outcome::Answered,
+            None if self.record.entry().error.is_none() => self.record.entry().outcome = Outcome::Answered,
             None => {}
         }
         Poll::Ready(item)
@@ -278,7 +332,7 @@ impl Writer {
         }
     }
 
-    async fn write(&self, batch: &mut Vec<Entry>) {
+    async fn write(&self, batch: &mut Vec<Box<Entry>>) {
         if let Sink::Channel(reader) = &self.sink {
             // A reader that left has no use for the rest.
             batch.drain(..).for_each(|entry| drop(reader.send(entry)));
@@ -286,7 +340,7 @@ impl Writer {
         }
         let mut lines = Vec::with_capacity(batch.len() * 512);
         for entry in batch.drain(..) {
-            serde_json::to_writer(&mut lines, &entry).expect("an entry serializes");
+            serde_json::to_writer(&mut lines, &*entry).expect("an entry serializes");
             lines.push(b'\n');
         }
         let written = match self.sink {

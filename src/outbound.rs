@@ -20,8 +20,10 @@ use crate::config::OutboundSettings;
 use crate::wire::body::Pieces;
 
 mod guard;
+mod timed;
 
 use guard::Guard;
+use timed::Timed;
 
 /// Idle connections are closed before usual servers close them.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
@@ -37,8 +39,11 @@ pub struct Destination {
 
 impl Destination {
     /// An address from the operator's configuration: wherever it is.
-    pub fn registered(url: &Url) -> Self {
-        Self { uri: to_uri(url), guarded: false }
+    ///
+    /// # Errors
+    /// Forbidden for what is a URL and no URI; the configuration refuses such.
+    pub fn registered(url: &Url) -> Result<Self, OutboundError> {
+        Ok(Self { uri: to_uri(url)?, guarded: false })
     }
 
     pub fn uri(&self) -> &Uri {
@@ -47,13 +52,14 @@ impl Destination {
 
     /// Another address at the same scheme, host and port, with the same rights.
     pub fn at(&self, url: &Url) -> Option<Self> {
-        let uri = to_uri(url);
+        let uri = to_uri(url).ok()?;
         same_origin(&self.uri, &uri).then_some(Self { uri, guarded: self.guarded })
     }
 }
 
-fn to_uri(url: &Url) -> Uri {
-    url.as_str().parse().expect("a URL with a host is a URI")
+/// A URL may hold what a URI may not, and be longer: cards and redirects are written by others.
+fn to_uri(url: &Url) -> Result<Uri, OutboundError> {
+    url.as_str().parse().map_err(|_| OutboundError::Forbidden("it is no URI that can be called".to_owned()))
 }
 
 fn same_origin(a: &Uri, b: &Uri) -> bool {
@@ -74,7 +80,7 @@ pub enum OutboundError {
     Forbidden(String),
 }
 
-type HyperClient = Client<HttpsConnector<HttpConnector<Guard>>, Pieces>;
+type HyperClient = Client<Timed<HttpsConnector<HttpConnector<Guard>>>, Pieces>;
 
 /// The HTTP client, shared by everything that leaves this process.
 pub struct Outbound {
@@ -108,7 +114,7 @@ impl Outbound {
         if literal.is_some_and(|address| !self.guard().allows(address)) {
             return Err(OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned()));
         }
-        Ok(Destination { uri: to_uri(url), guarded: true })
+        Ok(Destination { uri: to_uri(url)?, guarded: true })
     }
 
     /// Sends `request`, whose URI is set from `to`, and returns when the headers of the answer are there. No
@@ -141,7 +147,6 @@ impl Outbound {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
-        tcp.set_connect_timeout(Some(self.connect_timeout));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(2 * TCP_KEEP_ALIVE));
         let tls = HttpsConnectorBuilder::new()
@@ -155,7 +160,7 @@ impl Outbound {
             .pool_max_idle_per_host(self.settings.idle_connections_max)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
-            .build(tls)
+            .build(Timed { connector: tls, limit: self.connect_timeout })
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{admin, bindings};
 mod accept;
 mod connection;
 
-/// Of the drain time, what is kept for the last events of streams.
+/// Of the drain time, what is kept for the last answers and events.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 
 /// A gateway that listens.
@@ -41,7 +41,7 @@ pub struct Server {
     routing: TaskTracker,
     ledger: TaskTracker,
     stop_accepting: CancellationToken,
-    end_streams: CancellationToken,
+    end_calls: CancellationToken,
     cut_off: CancellationToken,
     stop_routing: CancellationToken,
     stop_ledger: CancellationToken,
@@ -62,14 +62,15 @@ impl Server {
             RecordOutput::Stderr => Sink::Stderr,
         };
         let (ledger, writer) = Ledger::new(settings.limits.calls_max, sink.unwrap_or(usual_sink), Clock);
-        let gateway = Arc::new(gateway(&settings, ledger));
+        let end_calls = CancellationToken::new();
+        let gateway = Arc::new(gateway(&settings, ledger, end_calls.clone()));
         let server = Self {
             address,
             doors: TaskTracker::new(),
             routing: TaskTracker::new(),
             ledger: TaskTracker::new(),
             stop_accepting: CancellationToken::new(),
-            end_streams: CancellationToken::new(),
+            end_calls,
             cut_off: CancellationToken::new(),
             stop_routing: CancellationToken::new(),
             stop_ledger: CancellationToken::new(),
@@ -78,7 +79,7 @@ impl Server {
         };
         server.ledger.spawn(writer.run(server.stop_ledger.clone()));
         server.routing.spawn(Arc::clone(&gateway.routing).run(server.stop_routing.clone()));
-        let doors = Doors { gateway, draining: server.stop_accepting.clone(), end_streams: server.end_streams.clone() };
+        let doors = Doors { gateway, draining: server.stop_accepting.clone() };
         let app = bindings::router(doors.clone()).merge(admin::router(doors));
         let acceptor = accept::Acceptor {
             app,
@@ -101,14 +102,14 @@ impl Server {
         self.gateway.ledger.open_count()
     }
 
-    /// Stops in order. Calls under way may end within the drain time; then streams get a last event, and what is
-    /// left is cut off. What agents are doing goes on.
+    /// Stops in order. Calls under way may end within the drain time; then each gets an error that says so, and
+    /// what is left is cut off. What agents are doing goes on.
     pub async fn stop(self) {
         self.stop_accepting.cancel();
         self.doors.close();
         let grace = self.drain.saturating_sub(LAST_EVENTS);
         if timeout(grace, self.doors.wait()).await.is_err() {
-            self.end_streams.cancel();
+            self.end_calls.cancel();
             if timeout(LAST_EVENTS, self.doors.wait()).await.is_err() {
                 self.cut_off.cancel();
                 self.doors.wait().await;
@@ -122,7 +123,7 @@ impl Server {
     }
 }
 
-fn gateway(settings: &Arc<Settings>, ledger: Ledger) -> Gateway {
+fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) -> Gateway {
     let registry = Registry::new(settings);
     let budget = Budget::new(settings.limits.in_flight_bytes_max);
     let upstream = Upstream {
@@ -139,5 +140,6 @@ fn gateway(settings: &Arc<Settings>, ledger: Ledger) -> Gateway {
         settings: Arc::clone(settings),
         budget,
         clock: Clock,
+        ending,
     }
 }

@@ -43,7 +43,8 @@ impl Endpoint {
         let asked = permitted.call().operation.tenant();
         let agent = permitted.agent();
         if asked.is_empty() || asked == self.tenant || agent.is_called(asked) {
-            return Ok(self.tenant.clone());
+            // 0.3 has no tenants.
+            return Ok(if self.version == Version::V0_3 { String::new() } else { self.tenant.clone() });
         }
         match asked.split_once('/') {
             Some((name, inner)) if agent.is_called(name) && !inner.is_empty() => Ok(inner.to_owned()),
@@ -67,7 +68,9 @@ impl Upstream {
     /// The agent's own, or what went wrong on the way; [`Error::sent`] says whether the agent may have the request.
     pub async fn send(&self, permitted: &Permitted<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
         match endpoint.binding {
-            Binding::JsonRpc => jsonrpc::send(self, permitted, endpoint).await,
+            Binding::JsonRpc => jsonrpc::send(self, permitted, endpoint)
+                .await
+                .map_err(|error| error.at(&endpoint.label, endpoint.version)),
             other => {
                 Err(Error::new(Kind::Internal, format!("agents are not called by {} in this release", other.as_str())))
             }

@@ -49,9 +49,8 @@ fn config(port: u16) -> String {
 impl Footprint {
     pub fn print(&self) {
         println!("\nFootprint: {STARTS} starts with {AGENTS} agents. Median (min - max).");
-        println!("{:<34} {:>24}   target", "", "");
-        println!("{:<34} {:>24}   100", "from spawn to ready, ms", self.ready_ms.show(1));
-        println!("{:<34} {:>24}   25", "resident when idle, MB", self.resident_mb.show(1));
+        println!("{:<34} {:>24}   target 100", "from spawn to ready, ms", self.ready_ms.show(1));
+        println!("{:<34} {:>24}   target 25", "resident when idle, MB", self.resident_mb.show(1));
     }
 }
 

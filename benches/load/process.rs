@@ -43,10 +43,10 @@ impl Process {
     pub fn wait_for(&mut self, port: u16, path: &str) -> Outcome<Duration> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
         while self.started.elapsed() < PATIENCE {
-            if let Ok(mut connection) = Connection::open(port) {
-                if connection.ask(request.as_bytes()).is_ok_and(|answer| answer.status == 200) {
-                    return Ok(self.started.elapsed());
-                }
+            if let Ok(mut connection) = Connection::open(port)
+                && connection.ask(request.as_bytes()).is_ok_and(|answer| answer.status == 200)
+            {
+                return Ok(self.started.elapsed());
             }
             self.check_alive()?;
             sleep(POLL);

@@ -50,9 +50,10 @@ pub fn measure(stage: &mut Stage, rounds: u32, seconds: u32) -> Outcome<Throughp
             // The records of a long run would fill the disk.
             File::options().write(true).open(stage.records(variant))?.set_len(0)?;
             let before = cpu_us(stage.pid(variant))?;
-            let counted = drive(stage, variant, seconds)?;
-            let used = cpu_us(stage.pid(variant))? - before;
+            let counted = drive(stage, variant, seconds);
+            // What a process said as it died explains more than the requests that failed.
             stage.check_alive()?;
+            let (counted, used) = (counted?, cpu_us(stage.pid(variant))? - before);
             if matches!(variant, Variant::Raw | Variant::Translated) {
                 check_records(stage, variant, counted.requests)?;
             }

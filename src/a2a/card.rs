@@ -12,6 +12,8 @@ use super::v0_3::{self, ConvertError};
 use crate::operation::Version;
 use crate::proto;
 
+mod withhold;
+
 /// The most skills that are read from a card.
 const SKILLS_MAX: usize = 256;
 /// The most entries of any other list of a card.
@@ -74,6 +76,8 @@ pub struct Face {
     pub url: String,
     /// The only version to offer; both when none.
     pub pinned: Option<Version>,
+    /// Host and port at which the agent is registered, which no text of its card may tell.
+    pub upstream: String,
 }
 
 /// An agent's card as ours: what it is and can do is the agent's, how to reach it is ours.
@@ -101,6 +105,7 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
     for skill in &mut ours.skills {
         skill.security_requirements.clear();
     }
+    withhold::addresses(&mut ours, card, &face.upstream);
     ours
 }
 
@@ -196,15 +201,15 @@ fn is_web(url: &str) -> bool {
 mod tests {
     use super::*;
 
-    const OLD: &str = r#"{"protocolVersion":"0.3.0","name":"a\u0007b","description":"d","url":"http://10.0.0.1/rpc","version":"1",
-        "additionalInterfaces":[{"url":"http://10.0.0.1/rest","transport":"HTTP+JSON"}],"capabilities":{"streaming":true},
+    const OLD: &str = r#"{"protocolVersion":"0.3.0","name":"a\u0007b","description":"ask 10.0.0.1","url":"http://10.0.0.1/rpc","version":"1",
+        "additionalInterfaces":[{"url":"http://10.0.0.1/rest","transport":"HTTP+JSON"}],"capabilities":{"streaming":true,"extensions":[{"uri":"https://e","params":{"at":"http://10.0.0.1/x"}}]},"documentationUrl":"http://10.0.0.1/docs",
         "defaultInputModes":["text/plain"],"defaultOutputModes":["text/plain"],"iconUrl":"javascript:alert(1)",
         "skills":[{"id":"s","name":"s","description":"d","tags":["t"]}],"signatures":[{"protected":"a","signature":"b"}],
         "securitySchemes":{"k":{"type":"apiKey","in":"header","name":"x"}},"security":[{"k":[]}]}"#;
 
     #[test]
     fn rewrites_a_card_so_that_no_upstream_address_is_left() {
-        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None };
+        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None, upstream: "10.0.0.1".into() };
         let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
         for written in [write_v1(&ours), write_hybrid(&ours).unwrap()] {
             let text = String::from_utf8(written).unwrap();
@@ -215,7 +220,7 @@ mod tests {
 
     #[test]
     fn writes_one_card_for_both_generations_of_clients() {
-        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None };
+        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None, upstream: "10.0.0.1".into() };
         let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
         let hybrid: serde_json::Value = serde_json::from_slice(&write_hybrid(&ours).unwrap()).unwrap();
         assert_eq!(hybrid["url"], "https://gw/a2a/echo");
@@ -230,7 +235,9 @@ mod tests {
     #[test]
     fn offers_only_the_pinned_version() {
         let card = synthesised("echo", "d");
-        let pinned = |version| rewritten(&card, &Face { url: "http://gw/a2a/echo".into(), pinned: Some(version) });
+        let pinned = |version| {
+            rewritten(&card, &Face { url: "http://gw/a2a/echo".into(), pinned: Some(version), upstream: String::new() })
+        };
         assert_eq!(pinned(Version::V1_0).supported_interfaces.len(), 1);
         assert!(write_hybrid(&pinned(Version::V1_0)).is_err());
         let old: serde_json::Value = serde_json::from_slice(&write_hybrid(&pinned(Version::V0_3)).unwrap()).unwrap();

@@ -9,6 +9,7 @@ pub fn of(error: &serde_json::Error) -> String {
     }
     match text.split_once("expected ") {
         Some((_, expected)) if error.is_data() => format!("expected {expected}"),
+        _ if text.starts_with("number out of range") => "has a number out of range".to_owned(),
         _ if error.is_data() => "has a wrong value".to_owned(),
         _ => "is not valid JSON".to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The members that A2A marks REQUIRED in requests, checked before anything is sent (A2A 5.7).
+//! What a request must have and may not have, checked before anything is sent (A2A 5.7).
 //!
 //! prost does not know `google.api.field_behavior`, and an agent's own complaint about a missing member may be a
 //! 500 without a word. So the check is here, and it names every member that is missing.
@@ -6,6 +6,11 @@
 use crate::error::{Error, FieldViolation, Kind};
 use crate::operation::{Operation, Version};
 use crate::proto;
+
+/// Ids are looked up, recorded and echoed, so they have a limit.
+pub const ID_BYTES_MAX: usize = 256;
+/// Tasks that one message may refer to.
+const REFERENCES_MAX: usize = 64;
 
 /// Refuses an operation that lacks what A2A requires, naming each member in the spelling of `version`.
 ///
@@ -40,7 +45,35 @@ pub fn check(operation: &Operation, version: Version) -> Result<(), Error> {
     if operation.history_length().is_some_and(|length| length < 0) {
         return Err(Error::invalid("historyLength", "must be 0 or more"));
     }
-    missing.into_result()
+    missing.into_result()?;
+    ids(operation)
+}
+
+/// Ids that can be kept, and a push config that leaves the task to the message that it comes with.
+fn ids(operation: &Operation) -> Result<(), Error> {
+    let too_long = |id: Option<&str>| id.is_some_and(|id| id.len() > ID_BYTES_MAX || id.chars().any(char::is_control));
+    let rule = "must be at most 256 bytes without control characters";
+    if too_long(operation.task_id()) {
+        return Err(Error::invalid("task id", rule));
+    }
+    if too_long(operation.context_id()) {
+        return Err(Error::invalid("contextId", rule));
+    }
+    let (Operation::SendMessage(request) | Operation::SendStreamingMessage(request)) = operation else { return Ok(()) };
+    let Some(message) = &request.message else { return Ok(()) };
+    if too_long(Some(&message.message_id)) {
+        return Err(Error::invalid("message.messageId", rule));
+    }
+    let references = &message.reference_task_ids;
+    if references.len() > REFERENCES_MAX || references.iter().any(|id| too_long(Some(id))) {
+        return Err(Error::invalid("message.referenceTaskIds", "must be at most 64 ids of at most 256 bytes"));
+    }
+    let config = request.configuration.as_ref().and_then(|c| c.task_push_notification_config.as_ref());
+    if config.is_some_and(|config| !config.task_id.is_empty() || !config.tenant.is_empty()) {
+        let field = "configuration.taskPushNotificationConfig";
+        return Err(Error::invalid(field, "must not name a task or a tenant: it belongs to the message's task"));
+    }
+    Ok(())
 }
 
 /// A2A 3.1.4: 1 to 100, 50 when absent.

@@ -30,7 +30,6 @@ pub(super) fn arrival(doors: &Doors, agent: AgentName, binding: Binding, head: &
         binding,
         peer: Peer { address },
         agent,
-        version: None,
         extensions: extensions(&head.headers),
         settings: std::sync::Arc::clone(&gateway.settings),
         headers: std::mem::take(&mut head.headers),
@@ -116,7 +115,7 @@ pub fn base_url(settings: &Settings, peer: Peer, headers: &HeaderMap, uri: &http
     }
     let trusted = settings.trusted_proxies.iter().any(|network| network.contains(&peer.address.ip().to_canonical()));
     let text =
-        |name: &str| headers.get(name)?.to_str().ok().map(|value| value.split(',').next().unwrap_or_default().trim());
+        |name: &str| headers.get(name)?.to_str().ok().map(|value| value.rsplit(',').next().unwrap_or_default().trim());
     let forwarded = |name: &str| if trusted { text(name).filter(|value| !value.is_empty()) } else { None };
     let scheme = forwarded("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
     let host = forwarded("x-forwarded-host")
@@ -130,9 +129,15 @@ pub fn base_url(settings: &Settings, peer: Peer, headers: &HeaderMap, uri: &http
         (None, _) => settings.listen.to_string(),
     };
     match Url::parse(&format!("{scheme}://{host}/")) {
-        Ok(url) if url.path() == "/" && url.username().is_empty() => url.as_str().trim_end_matches('/').to_owned(),
+        Ok(url) if is_bare(&url) => url.as_str().trim_end_matches('/').to_owned(),
         _ => format!("http://{}", settings.listen),
     }
+}
+
+/// Scheme, host and port, and nothing else that a Host header could smuggle in.
+fn is_bare(url: &Url) -> bool {
+    let nothing_else = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
+    url.path() == "/" && url.username().is_empty() && nothing_else
 }
 
 fn has_port(host: &str) -> bool {
@@ -174,6 +179,8 @@ mod tests {
     fn never_repeats_a_host_that_is_none() {
         assert_eq!(base("", &[("host", "evil/path?x=")]), "http://127.0.0.1:4000");
         assert_eq!(base("", &[("host", "user@evil")]), "http://127.0.0.1:4000");
+        assert_eq!(base("", &[("host", "evil?x=1")]), "http://127.0.0.1:4000");
+        assert_eq!(base("", &[("host", "evil#x")]), "http://127.0.0.1:4000");
         assert_eq!(base("", &[]), "http://127.0.0.1:4000");
     }
 

@@ -49,5 +49,7 @@ async fn body(doors: &Doors, arrival: &Arrival, uri: &http::Uri) -> Result<Vec<u
 /// What callers see of an agent.
 pub fn face(agent: &Agent, base_url: &str) -> Face {
     let name = utf8_percent_encode(agent.name(), SEGMENT);
-    Face { url: format!("{base_url}/a2a/{name}"), pinned: agent.settings.serve_version }
+    let url = format!("{base_url}/a2a/{name}");
+    let upstream = agent.settings.url.authority().to_owned();
+    Face { url, pinned: agent.settings.serve_version, upstream }
 }

@@ -16,11 +16,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::arrival::{arrival, base_url, call, named_version};
 use super::respond::{json_response, with_error_headers};
 use super::{Doors, card, closing};
-use crate::a2a::card::rewritten;
+use crate::a2a::card::{Face, rewritten};
 use crate::call::{AgentName, Answer, Arrival, Caller, Content, ExtensionUri, Reply, ReplyBody, Response as Typed};
 use crate::error::{Error, Kind};
 use crate::operation::{Binding, Method, Rpc, Version};
-use crate::wire::body::{self, BodyError, Pace, Pieces, Whole};
+use crate::wire::body::{self, BodyError, Pace, Pieces};
 use crate::wire::json;
 use crate::wire::jsonrpc::{self, BadEnvelope, NULL_ID};
 
@@ -45,15 +45,18 @@ struct Asked {
 
 pub(super) async fn serve(doors: &Doors, agent: AgentName, spelling: Spelling, request: Request) -> Response {
     let (mut head, body) = request.into_parts();
-    let arrival = arrival(doors, agent, Binding::JsonRpc, &mut head);
-    let admitted = doors.gateway.admit(&arrival).and_then(|caller| media_type(&arrival.headers).map(|()| caller));
-    let caller = match admitted {
+    let mut arrival = arrival(doors, agent, Binding::JsonRpc, &mut head);
+    let caller = match doors.gateway.admit(&mut arrival) {
         Ok(caller) => caller,
         Err(error) => return closing(head.version, refused(&error)),
     };
-    match read(doors, &arrival, body).await {
+    let whole = match media_type(&arrival.headers) {
+        Ok(()) => read(doors, &arrival, body).await,
+        Err(error) => Err(error),
+    };
+    match whole {
         Ok(whole) => admitted_call(doors, arrival, caller, spelling, &head, whole).await,
-        Err(error) => closing(head.version, refused(&error)),
+        Err(error) => closing(head.version, refused(&doors.gateway.refuse(&arrival, &caller, error))),
     }
 }
 
@@ -82,7 +85,7 @@ fn media_type(headers: &HeaderMap) -> Result<(), Error> {
     Err(Error::new(Kind::UnsupportedMediaType, "the body must be JSON: send `Content-Type: application/json`"))
 }
 
-async fn read(doors: &Doors, arrival: &Arrival, body: Body) -> Result<Whole, Error> {
+async fn read(doors: &Doors, arrival: &Arrival, body: Body) -> Result<Bytes, Error> {
     let settings = &arrival.settings;
     let pace = Pace {
         bytes_max: settings.limits.body_bytes_max,
@@ -108,53 +111,55 @@ async fn admitted_call(
     caller: Caller,
     spelling: Spelling,
     head: &Parts,
-    whole: Whole,
+    whole: Bytes,
 ) -> Response {
-    let envelope = match jsonrpc::read_request(&whole.bytes) {
+    let gateway = &doors.gateway;
+    let envelope = match jsonrpc::read_request(&whole) {
         Ok(envelope) => envelope,
         Err(BadEnvelope { id, error }) => {
             // The method is not known, so neither is the caller's version; both read this.
-            return json_response(StatusCode::OK, jsonrpc::write_error(&id, &error, Version::V1_0));
+            let asked = Asked { id, version: Version::V1_0, streams: false };
+            return failed(&asked, &gateway.refuse(&arrival, &caller, error));
         }
     };
     let Some((method, version)) = Method::by_jsonrpc_name(&envelope.method) else {
         let version = if envelope.method.contains('/') { Version::V0_3 } else { Version::V1_0 };
-        let error = Error::new(
-            Kind::MethodNotFound,
-            "method is none of A2A 1.0 (such as SendMessage) or 0.3 (such as message/send)",
-        );
-        return json_response(StatusCode::OK, jsonrpc::write_error(&envelope.id, &error, version));
+        let asked = Asked { id: envelope.id, version, streams: false };
+        let message = "method is none of A2A 1.0 (such as SendMessage) or 0.3 (such as message/send)";
+        return failed(&asked, &gateway.refuse(&arrival, &caller, Error::new(Kind::MethodNotFound, message)));
     };
     let rpc = streamed(method.rpc, spelling, &arrival.headers);
-    let request = Asked { id: envelope.id.clone(), version, streams: rpc.method().streams };
-    let presented = Presented::of(doors, &arrival, head);
-    let reply = match make_call(arrival, caller, rpc, version, head, envelope) {
-        Ok(call) => doors.gateway.handle(call).await,
-        Err(error) => Err(error),
+    let asked = Asked { id: envelope.id.clone(), version, streams: rpc.method().streams };
+    let checked = checked_version(&arrival, version, head.uri.query())
+        .and_then(|()| json::read_request(rpc, version, envelope.params, &arrival.settings.limits.json));
+    let (operation, raw) = match checked {
+        Ok(checked) => checked,
+        Err(error) => return failed(&asked, &gateway.refuse(&arrival, &caller, error)),
     };
-    // The request's bytes and their share of the budget are not needed any more.
+    // Only a card in the reply needs to know how callers reach us.
+    let face = (rpc == Rpc::GetExtendedAgentCard).then(|| face(doors, &arrival, head)).flatten();
+    let call = call(arrival, caller, version, operation, raw, Some(envelope.id));
     drop(whole);
-    match reply {
-        Ok(reply) => answered(doors, &request, reply, &presented),
-        Err(error) => failed(&request, &error),
+    match gateway.handle(call).await {
+        Ok(reply) => answered(doors, &asked, reply, face),
+        Err(error) => failed(&asked, &error),
     }
 }
 
-fn make_call(
-    arrival: Arrival,
-    caller: Caller,
-    rpc: Rpc,
-    version: Version,
-    head: &Parts,
-    envelope: jsonrpc::Request,
-) -> Result<crate::call::Call, Error> {
-    let named = named_version(&arrival.headers, head.uri.query())?;
+/// The version that the caller names must be spoken here, and named at all when the operator is strict.
+fn checked_version(arrival: &Arrival, version: Version, query: Option<&str>) -> Result<(), Error> {
+    let named = named_version(&arrival.headers, query)?;
     if named.is_none() && version == Version::V1_0 && arrival.settings.strict_version {
         let message = "a request without A2A-Version is A2A 0.3, which has no such method: send `A2A-Version: 1.0`";
         return Err(Error::new(Kind::VersionNotSupported, message));
     }
-    let (operation, raw) = json::read_request(rpc, version, envelope.params, &arrival.settings.limits.json)?;
-    Ok(call(arrival, caller, version, operation, raw, Some(envelope.id)))
+    Ok(())
+}
+
+/// How callers see the agent.
+fn face(doors: &Doors, arrival: &Arrival, head: &Parts) -> Option<Face> {
+    let base = base_url(&arrival.settings, arrival.peer, &arrival.headers, &head.uri);
+    doors.gateway.registry.find(&arrival.agent).map(|agent| card::face(agent, &base))
 }
 
 /// A send is streamed by the alias, and for a caller that accepts events and not JSON.
@@ -167,52 +172,39 @@ fn streamed(rpc: Rpc, spelling: Spelling, headers: &HeaderMap) -> Rpc {
     }
 }
 
-/// How callers see the agent, for a card inside a reply.
-struct Presented {
-    base_url: String,
-    agent: Option<std::sync::Arc<crate::registry::Agent>>,
-}
-
-impl Presented {
-    fn of(doors: &Doors, arrival: &Arrival, head: &Parts) -> Self {
-        Self {
-            base_url: base_url(&arrival.settings, arrival.peer, &arrival.headers, &head.uri),
-            agent: doors.gateway.registry.find(&arrival.agent).cloned(),
-        }
-    }
-}
-
-fn answered(doors: &Doors, request: &Asked, reply: Reply, presented: &Presented) -> Response {
+fn answered(doors: &Doors, asked: &Asked, reply: Reply, face: Option<Face>) -> Response {
     let meta = reply.meta;
     let mut response = match reply.body {
-        ReplyBody::Stream(events) => stream::response(doors, request, events),
-        ReplyBody::One(answer) => match json::write_answer(ours(answer, presented), request.version) {
-            Err(error) => return failed(request, &error),
+        ReplyBody::Stream(events) => stream::response(doors, asked, events),
+        ReplyBody::One(answer) => match json::write_answer(ours(answer, face, asked.version), asked.version) {
+            Err(error) => return failed(asked, &error),
             Ok(result) => {
-                let (start, end) = jsonrpc::write_result(&request.id);
+                let (start, end) = jsonrpc::write_result(&asked.id);
                 json_response(StatusCode::OK, Body::new(Pieces::new([start, result, end])))
             }
         },
     };
-    if let Some((name, value)) = echo(&meta.extensions, request.version) {
+    if let Some((name, value)) = echo(&meta.extensions, asked.version) {
         response.headers_mut().insert(name, value);
     }
     response
 }
 
-/// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak.
-fn ours(mut answer: Answer, presented: &Presented) -> Answer {
-    if let (Content::Typed(typed), Some(agent)) = (&mut answer.content, &presented.agent) {
+/// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak. It offers the
+/// version that it was asked for, even where the public card is pinned to the other.
+fn ours(mut answer: Answer, face: Option<Face>, version: Version) -> Answer {
+    if let (Content::Typed(typed), Some(face)) = (&mut answer.content, face) {
         if let Typed::Card(card) = &mut **typed {
-            *card = rewritten(card, &card::face(agent, &presented.base_url));
+            let pinned = face.pinned.map(|_| version);
+            *card = rewritten(card, &Face { pinned, ..face });
         }
     }
     answer
 }
 
-fn failed(request: &Asked, error: &Error) -> Response {
-    let body = jsonrpc::write_error(&request.id, error, request.version);
-    if request.streams && request.version == Version::V0_3 {
+fn failed(asked: &Asked, error: &Error) -> Response {
+    let body = jsonrpc::write_error(&asked.id, error, asked.version);
+    if asked.streams && asked.version == Version::V0_3 {
         // A 0.3 client that asked for a stream reads nothing else.
         return stream::single(&body);
     }

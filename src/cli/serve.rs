@@ -4,17 +4,14 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{DemoArguments, EXIT_CONFIG, EXIT_UNAVAILABLE};
+use super::{DemoArguments, EXIT_UNAVAILABLE};
 use crate::config::Settings;
 use crate::demo::Demo;
 use crate::server::Server;
 use crate::telemetry;
 
 pub(super) async fn serve(settings: Settings) -> ExitCode {
-    if let Err(problem) = telemetry::start(&settings.log) {
-        eprintln!("switchboard: {problem}");
-        return ExitCode::from(EXIT_CONFIG);
-    }
+    telemetry::start(&settings.log);
     raise_file_limit();
     for note in &settings.notes {
         tracing::info!("{note}");

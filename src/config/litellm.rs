@@ -9,7 +9,7 @@ use super::settings::{header_names, headers, nowhere, shared, version, web_url};
 use super::tree::{Node, Value};
 
 /// The sections of a proxy file that are about models.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 20] = [
     "model_list",
     "general_settings",
     "litellm_settings",
@@ -22,31 +22,40 @@ const FOREIGN: [&str; 12] = [
     "vector_store_registry",
     "assistant_settings",
     "include",
+    "mcp_tools",
+    "search_tools",
+    "vector_stores",
+    "prompts",
+    "finetune_settings",
+    "files_settings",
+    "default_team_settings",
+    "pass_through_endpoints",
 ];
 
-/// Fields of an entry, and of its `litellm_params`, that restrict.
-const RESTRICTING: [&str; 12] = [
-    "object_permission",
-    "tpm_limit",
-    "rpm_limit",
-    "session_tpm_limit",
-    "session_rpm_limit",
+/// Fields that restrict, in an entry or in its `litellm_params`.
+const RESTRICTING: [&str; 22] = [
     "access_group_ids",
-    "kill_switch",
-    "identity",
-    "execution_mode",
-    "jwt_auth_configured",
     "agent_access_groups",
     "allowed_routes",
-];
-const RESTRICTING_PARAMS: [&str; 7] = [
-    "max_iterations",
-    "max_budget_per_session",
-    "require_trace_id_on_calls_to_agent",
-    "require_trace_id_on_calls_by_agent",
+    "blocked",
+    "execution_mode",
     "guardrails",
+    "identity",
+    "jwt_auth_configured",
+    "kill_switch",
     "max_budget",
+    "max_budget_per_session",
+    "max_iterations",
+    "max_parallel_requests",
+    "object_permission",
+    "require_trace_id_on_calls_by_agent",
+    "require_trace_id_on_calls_to_agent",
     "rpm_limit",
+    "session_rpm_limit",
+    "session_tpm_limit",
+    "tpd_limit",
+    "tpm_limit",
+    "soft_budget",
 ];
 
 /// Providers whose agents speak A2A themselves.
@@ -56,7 +65,8 @@ const A2A_PROVIDERS: [&str; 2] = ["a2a", "a2a_agent"];
 pub(super) fn recognise(root: &Section<'_>) -> Option<Vec<String>> {
     let written = root.written();
     let has = |name: &str| written.iter().any(|(key, _)| *key == name);
-    if !has("model_list") && !has("general_settings") {
+    // Any of them: a file of agents alone may have nothing but litellm_settings beside them.
+    if !FOREIGN.iter().any(|name| has(name)) {
         return None;
     }
     let foreign = written.iter().filter(|(key, _)| FOREIGN.contains(key));
@@ -114,9 +124,13 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
         trust_card_url: false,
         name: shared(name),
     };
-    refuse_restrictions(&section, &RESTRICTING);
-    refuse_restrictions(&params, &RESTRICTING_PARAMS);
-    if section.text("enabled").as_deref() == Some("false") {
+    refuse_restrictions(&section);
+    refuse_restrictions(&params);
+    section.refuse_doubles();
+    params.refuse_doubles();
+    card.refuse_doubles();
+    let enabled = section.text("enabled").unwrap_or_default().to_ascii_lowercase();
+    if matches!(enabled.as_str(), "false" | "no" | "off" | "0") {
         section.problem("enabled", None, "is false, which is not enforced here", "remove the entry instead");
     }
     let read =
@@ -124,8 +138,7 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
     let ignored = section.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
     let ignored = ignored.map(|(key, _)| key.to_owned());
     let read = ["a2a_protocol_version", "agent_card_path", "custom_llm_provider"];
-    let params =
-        params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING_PARAMS.contains(key));
+    let params = params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
     let params = params.map(|(key, _)| format!("litellm_params.{key}"));
     let ignored: Vec<String> = ignored.chain(params).collect();
     if !ignored.is_empty() {
@@ -142,8 +155,8 @@ fn card_url(card: &Section<'_>, params: &Section<'_>) -> Option<url::Url> {
     params.parsed("agent_card_path", "write a path under the agent's url", |_| web_url(&base))
 }
 
-fn refuse_restrictions(section: &Section<'_>, names: &[&str]) {
-    for name in names {
+fn refuse_restrictions(section: &Section<'_>) {
+    for name in &RESTRICTING {
         if let Some(found) = section.find(name).filter(|found| restricts(found.node)) {
             section.problem(
                 name,
@@ -159,7 +172,7 @@ fn refuse_restrictions(section: &Section<'_>, names: &[&str]) {
 fn restricts(node: &Node) -> bool {
     match &node.value {
         Value::Null => false,
-        Value::Scalar(text) => !matches!(text.as_str(), "false" | ""),
+        Value::Scalar(text) => !matches!(text.to_ascii_lowercase().as_str(), "false" | "no" | "off" | ""),
         Value::List(items) => !items.is_empty(),
         Value::Map(entries) => entries.iter().any(|(_, node)| restricts(node)),
     }

@@ -179,7 +179,7 @@ impl<'a> Section<'a> {
         Duration::from_millis(self.number(name, 1..=604_800_000) as u64)
     }
 
-    /// A secret, directly or by reference. The file must not be readable for all when it holds one by value.
+    /// A secret, directly or by reference.
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         let found = self.find(name)?;
         let text = self.scalar(name, found)?;
@@ -274,21 +274,29 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports keys that nobody asked for, and keys that stand twice.
-    pub(super) fn finish(self) {
-        let asked = self.asked.borrow();
+    /// Reports keys that stand twice: readers of YAML differ in which they take.
+    pub(super) fn refuse_doubles(&self) {
         let mut seen = Vec::new();
         for (name, line) in self.written() {
             if seen.contains(&name) {
                 self.problem(name, Some(line), "stands twice", "keep one of the two");
-            } else if !asked.iter().any(|known| known == name) {
+            }
+            seen.push(name);
+        }
+    }
+
+    /// Reports keys that nobody asked for, and keys that stand twice.
+    pub(super) fn finish(self) {
+        self.refuse_doubles();
+        let asked = self.asked.borrow();
+        for (name, line) in self.written() {
+            if !asked.iter().any(|known| known == name) {
                 let hint = match nearest(name, &asked) {
                     Some(known) => format!("did you mean {known}?"),
                     None => "switchboard.default.yaml lists every key".to_owned(),
                 };
                 self.problem(name, Some(line), "is not a key that exists here", hint);
             }
-            seen.push(name);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! From sections to [`Settings`]: which keys there are, and what their values must be.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,12 +11,9 @@ use url::Url;
 use super::section::{Reader, Section};
 use super::{
     AgentSettings, CardSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat,
-    LogSettings, OutboundSettings, Problem, RecordOutput, Secret, Settings, Timeouts, litellm, tree,
+    LogSettings, OutboundSettings, Problem, RecordOutput, Settings, Timeouts, check, litellm, tree,
 };
 use crate::operation::Version;
-
-/// Off loopback, a key must have at least this many characters.
-pub const KEY_LENGTH_MIN: usize = 32;
 
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
     let defaults = tree::parse(DEFAULTS).expect("the shipped defaults are valid YAML");
@@ -62,8 +58,8 @@ fn whole(root: Section<'_>) -> Settings {
         log: log(root.section("log")),
         notes,
     };
-    check_agents(&root, &settings.agents);
-    check_keys(&root, &settings);
+    check::agents(&root, &settings.agents);
+    check::keys(&root, &settings);
     root.finish();
     settings
 }
@@ -84,6 +80,9 @@ pub(super) fn web_url(text: &str) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not hold credentials: use headers".to_owned());
+    }
+    if url.as_str().parse::<http::Uri>().is_err() {
+        return Err("has characters that cannot be called".to_owned());
     }
     Ok(url)
 }
@@ -196,7 +195,9 @@ pub(super) fn headers(section: &Section<'_>, name: &str) -> HeaderMap {
         match value.map(HeaderValue::try_from) {
             Some(Ok(mut value)) => {
                 value.set_sensitive(true);
-                headers.insert(header_name, value);
+                if headers.insert(header_name, value).is_some() {
+                    section.problem(name, found.line, format!("{header} stands twice"), "keep one of the two");
+                }
             }
             Some(Err(_)) => {
                 section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), "")
@@ -272,13 +273,11 @@ fn limits(s: Section<'_>) -> Limits {
         },
         calls_max: s.number("calls_max", 1..=1_000_000),
     };
-    if limits.in_flight_bytes_max < limits.body_bytes_max {
-        s.problem(
-            "in_flight_bytes_max",
-            None,
-            "is less than body_bytes_max, so the largest body could never be read",
-            "raise it",
-        );
+    for (largest, name) in [(limits.body_bytes_max, "body_bytes_max"), (limits.reply_bytes_max, "reply_bytes_max")] {
+        if limits.in_flight_bytes_max < largest {
+            let message = format!("is less than {name}, so the largest could never be read");
+            s.problem("in_flight_bytes_max", None, message, "raise it");
+        }
     }
     s.finish();
     limits
@@ -330,7 +329,7 @@ fn log(s: Section<'_>) -> LogSettings {
         s.parsed(name, "", choice).unwrap_or(0)
     };
     let log = LogSettings {
-        level: s.text("level").unwrap_or_default(),
+        level: s.parsed("level", "write a level, or info,switchboard=debug", filter).unwrap_or_default(),
         format: if one_of("format", ["text", "json"]) == 0 { LogFormat::Text } else { LogFormat::Json },
         records: if one_of("records", ["stdout", "stderr"]) == 0 { RecordOutput::Stdout } else { RecordOutput::Stderr },
     };
@@ -338,71 +337,9 @@ fn log(s: Section<'_>) -> LogSettings {
     log
 }
 
-/// Every name and alias may stand for one agent only.
-fn check_agents(root: &Section<'_>, agents: &[AgentSettings]) {
-    let mut known: HashMap<&str, &str> = HashMap::new();
-    for agent in agents {
-        for name in std::iter::once(&*agent.name).chain(agent.aliases.iter().map(String::as_str)) {
-            if name.starts_with("agt_") {
-                root.problem("agents", None, format!("{name} looks like an id"), "names must not begin with agt_");
-            }
-            if let Some(other) = known.insert(name, &agent.name) {
-                let message = format!("{name} names two agents: {other} and {}", agent.name);
-                root.problem("agents", None, message, "names and aliases must differ");
-            }
-        }
-    }
-}
-
-fn check_keys(root: &Section<'_>, settings: &Settings) {
-    if settings.master_key.is_none() && settings.keys.is_empty() && !root.has("master_key") && !root.has("keys") {
-        root.problem(
-            "master_key",
-            None,
-            "there is no master_key and no keys, so nobody could call",
-            "add `master_key: ${SWITCHBOARD_MASTER_KEY}` and export it",
-        );
-    }
-    let mut names = Vec::new();
-    let mut secrets: Vec<&Secret> = settings.master_key.iter().collect();
-    for key in &settings.keys {
-        if names.contains(&&key.name) {
-            root.problem("keys", None, format!("two keys are named {}", key.name), "records could not tell them apart");
-        }
-        if secrets.contains(&&key.key) {
-            root.problem(
-                "keys",
-                None,
-                format!("the key of {} is used twice", key.name),
-                "give every caller a key of its own",
-            );
-        }
-        names.push(&key.name);
-        secrets.push(&key.key);
-        let Granted::Named(agents) = &key.agents else { continue };
-        for agent in agents {
-            let exists = settings.agents.iter().any(|a| *a.name == **agent || a.aliases.contains(agent));
-            if !exists {
-                root.problem(
-                    "keys",
-                    None,
-                    format!("{} may call {agent}, which is no agent here", key.name),
-                    "add the agent or remove the name",
-                );
-            }
-        }
-    }
-    if !settings.listen.ip().is_loopback() {
-        let master = settings.master_key.iter().map(|key| ("master_key", "the master key", key));
-        let others = settings.keys.iter().map(|key| ("keys", &*key.name, &key.key));
-        for (place, name, key) in master.chain(others) {
-            if key.expose().chars().count() < KEY_LENGTH_MIN {
-                let message =
-                    format!("{name} has fewer than {KEY_LENGTH_MIN} characters, too weak for {}", settings.listen);
-                root.problem(place, None, message, "make one with: openssl rand -hex 32; or listen on 127.0.0.1");
-            }
-        }
-    }
+fn filter(text: &str) -> Result<String, String> {
+    let parsed = tracing_subscriber::EnvFilter::try_new(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| format!("is no filter: {error}"))
 }
 
 /// Wraps a text in an `Arc` where a name is shared by many calls.

@@ -43,15 +43,20 @@ impl From<ScanError> for BadYaml {
     }
 }
 
-/// Parses the first document of `text`; an empty one is an empty mapping.
+/// Parses the one document of `text`; an empty one is an empty mapping.
 pub(super) fn parse(text: &str) -> Result<Node, BadYaml> {
     let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut root = None;
     loop {
         let (event, span) = builder.event()?;
         match event {
-            Event::StreamEnd => return Ok(Node { line: 1, value: Value::Map(Vec::new()) }),
+            Event::StreamEnd => return Ok(root.unwrap_or(Node { line: 1, value: Value::Map(Vec::new()) })),
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            event => return builder.node(event, span),
+            event if root.is_none() => root = Some(builder.node(event, span)?),
+            _ => {
+                let message = "has a second document after `---`, which would be ignored".to_owned();
+                return Err(BadYaml { line: span.start.line(), message });
+            }
         }
     }
 }

@@ -5,10 +5,12 @@
 //! serves until a new one is there. What cannot be read is made up from the entry, and tried again.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use http::header::{ACCEPT, CONTENT_ENCODING, LOCATION};
 use http::{HeaderValue, Request};
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -39,6 +41,8 @@ pub(super) struct Known {
     pub(super) card: Arc<AgentCard>,
     pub(super) endpoints: Vec<Endpoint>,
     good_until: Instant,
+    /// There was no card to read; what is known comes from the entry.
+    made_up: bool,
 }
 
 #[derive(Default)]
@@ -87,15 +91,19 @@ impl Cards {
     pub(super) async fn get(&self, agent: &Arc<Agent>) -> Arc<Known> {
         let slot = self.slot(agent);
         if let Some(known) = slot.known.load_full() {
-            if known.good_until <= self.clock.instant() {
+            if known.good_until > self.clock.instant() {
+                return known;
+            }
+            // An old card serves until a new one is there; a guess does not, for it may name the wrong version.
+            if !known.made_up {
                 // A full queue means that many are waiting already; the next use asks again.
                 let _ = self.stale.try_send(Arc::clone(agent));
+                return known;
             }
-            return known;
         }
         // If the caller leaves here, another one reads the card.
         let _reading = slot.reading.lock().await;
-        if let Some(known) = slot.known.load_full() {
+        if let Some(known) = slot.known.load_full().filter(|known| known.good_until > self.clock.instant()) {
             return known;
         }
         self.read(agent, slot).await
@@ -115,7 +123,10 @@ impl Cards {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = futures_util::StreamExt::next(&mut reads), if !reads.is_empty() => {}
-                Some(agent) = stale.recv(), if may_read => reads.push(self.refresh(agent)),
+                // A card that makes us panic must not end the refreshing of all others.
+                Some(agent) = stale.recv(), if may_read => {
+                    reads.push(AssertUnwindSafe(self.refresh(agent)).catch_unwind().map(|_| ()));
+                }
             }
         }
     }
@@ -135,7 +146,6 @@ impl Cards {
 
     async fn read(&self, agent: &Arc<Agent>, slot: &Slot) -> Arc<Known> {
         let settings = &self.settings.cards;
-        let _turn = self.reads.acquire().await.expect("the semaphore is never closed");
         let read = self.find(agent).await;
         let now = self.clock.instant();
         let known = match read {
@@ -143,16 +153,20 @@ impl Cards {
                 endpoints: endpoints(agent, Some(&card), &self.outbound),
                 card: Arc::new(card),
                 good_until: now + settings.lifetime,
+                made_up: false,
             },
             Err(error) => {
                 let retry = match &error {
                     ReadError::Unreachable(_) => RETRY_UNREACHABLE.min(settings.retry),
                     ReadError::Unusable(_) => settings.retry,
                 };
-                match slot.known.load_full() {
-                    Some(old) => {
-                        Known { card: Arc::clone(&old.card), endpoints: old.endpoints.clone(), good_until: now + retry }
-                    }
+                match slot.known.load_full().filter(|known| !known.made_up) {
+                    Some(old) => Known {
+                        card: Arc::clone(&old.card),
+                        endpoints: old.endpoints.clone(),
+                        good_until: now + retry,
+                        made_up: false,
+                    },
                     None => without_card(agent, &self.outbound, &error, now + retry),
                 }
             }
@@ -166,12 +180,16 @@ impl Cards {
     async fn find(&self, agent: &Agent) -> Result<AgentCard, ReadError> {
         let mut failure = ReadError::Unusable("there is no place to look for it".to_owned());
         for url in places(agent) {
-            match timeout(self.settings.cards.timeout, self.fetch(agent, &url)).await {
+            // A turn for each read: hosts that answer nothing must not keep the others from theirs for long.
+            let turn = self.reads.acquire().await.expect("the semaphore is never closed");
+            let read = timeout(self.settings.cards.timeout, self.fetch(agent, &url)).await;
+            drop(turn);
+            match read {
                 Ok(Ok(card)) => return Ok(card),
                 // The host is away: its other paths are too.
                 Ok(Err(error @ ReadError::Unreachable(_))) => return Err(error),
                 Ok(Err(error)) => failure = error,
-                Err(_) => failure = ReadError::Unusable("does not arrive in time".to_owned()),
+                Err(_) => return Err(ReadError::Unusable("does not arrive in time".to_owned())),
             }
         }
         Err(failure)
@@ -179,7 +197,7 @@ impl Cards {
 
     async fn fetch(&self, agent: &Agent, url: &Url) -> Result<AgentCard, ReadError> {
         let unusable = |why: String| ReadError::Unusable(why);
-        let mut to = Destination::registered(url);
+        let mut to = Destination::registered(url).map_err(ReadError::Unreachable)?;
         for _ in 0..=REDIRECTS_MAX {
             let mut request = Request::new(Pieces::empty());
             if registered_origin(agent, &to) {
@@ -209,7 +227,7 @@ impl Cards {
             };
             let whole = body::read(response.into_body(), pace, &self.budget, self.clock.instant()).await;
             let whole = whole.map_err(|error| unusable(error.to_string()))?;
-            return card::read(&whole.bytes).map_err(|error| unusable(format!("is malformed at {error}")));
+            return card::read(&whole).map_err(|error| unusable(format!("is malformed at {error}")));
         }
         Err(unusable("redirects too often".to_owned()))
     }
@@ -247,7 +265,7 @@ fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_unti
     tracing::warn!(agent = agent.name(), reason = %error, source, %version,
         "the agent's card cannot be read; it is called by JSON-RPC in the version shown. Set card_url, or protocol_version");
     let card = card::synthesised(agent.name(), &agent.settings.description);
-    Known { card: Arc::new(card), endpoints, good_until }
+    Known { card: Arc::new(card), endpoints, good_until, made_up: true }
 }
 
 #[cfg(test)]

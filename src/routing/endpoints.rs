@@ -35,20 +35,22 @@ pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, outbound: &Outb
 
 fn speaks(interface: &AgentInterface, version: Version) -> bool {
     let binding = interface.protocol_binding.is_empty() || interface.protocol_binding.eq_ignore_ascii_case("JSONRPC");
-    binding && version_of(interface) == version
+    binding && version_of(interface) == Some(version)
 }
 
 /// Legacy cards say `0.2.6` or nothing; newer minor versions of 1 are called as 1.0, for their major is what counts.
-fn version_of(interface: &AgentInterface) -> Version {
+/// A major version that is not known here is not spoken.
+fn version_of(interface: &AgentInterface) -> Option<Version> {
     let stated = interface.protocol_version.trim_start_matches('v');
     match stated.split('.').next() {
-        None | Some("" | "0") => Version::V0_3,
-        Some(_) => Version::V1_0,
+        None | Some("" | "0") => Some(Version::V0_3),
+        Some("1") => Some(Version::V1_0),
+        Some(_) => None,
     }
 }
 
 fn endpoint(agent: &Agent, interface: &AgentInterface, version: Version, outbound: &Outbound) -> Endpoint {
-    let registered = Destination::registered(&agent.settings.url);
+    let registered = registered(agent);
     let claimed = Url::parse(&interface.url).ok();
     let same_origin = claimed.as_ref().and_then(|url| registered.at(url));
     let trusted =
@@ -65,15 +67,13 @@ fn endpoint(agent: &Agent, interface: &AgentInterface, version: Version, outboun
     }
 }
 
+fn registered(agent: &Agent) -> Destination {
+    Destination::registered(&agent.settings.url).expect("the configuration checked the address")
+}
+
 fn at_its_url(agent: &Agent, version: Version, tenant: String) -> Endpoint {
     let label: Arc<str> = agent.settings.url.as_str().into();
-    Endpoint {
-        destination: Destination::registered(&agent.settings.url),
-        binding: Binding::JsonRpc,
-        version,
-        tenant,
-        label,
-    }
+    Endpoint { destination: registered(agent), binding: Binding::JsonRpc, version, tenant, label }
 }
 
 #[cfg(test)]

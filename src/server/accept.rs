@@ -24,7 +24,7 @@ use crate::config::Settings;
 
 /// After a failed accept, mostly for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// hyper takes headers into its buffer before it counts them.
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to answer.
 const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Streams that a peer may reset before we have looked at them (CVE-2023-44487).
 const PENDING_RESETS_MAX: usize = 32;
@@ -81,11 +81,12 @@ impl Acceptor {
     }
 
     fn http(&self) -> auto::Builder<Tracked> {
-        let (limits, timeouts) = (&self.settings.limits, &self.settings.timeouts);
+        let limits = &self.settings.limits;
         let mut http = auto::Builder::new(Tracked(self.tasks.clone()));
         http.http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.header)
+            // hyper counts idle time as reading headers; `Activity` tells the two apart.
+            .header_read_timeout(None)
             .max_buf_size(limits.header_bytes_max);
         let header_bytes_max = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
         http.http2()
@@ -103,7 +104,7 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         let timeouts = &self.settings.timeouts;
         let activity = Arc::new(Activity::new(Clock));
-        let io = TokioIo::new(StallLimited::new(stream, timeouts.write_stall));
+        let io = TokioIo::new(StallLimited::new(stream, timeouts.write_stall, Arc::clone(&activity)));
         let app = self.app.clone();
         let of_service = Arc::clone(&activity);
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {

@@ -28,27 +28,36 @@ struct State {
     requests: usize,
     idle_since: Instant,
     is_new: bool,
+    /// When the first byte of a request came whose headers are not complete.
+    head_since: Option<Instant>,
+    /// Frames come at any time, so reading says nothing about headers; hyper bounds those of HTTP/2.
+    is_http2: bool,
 }
 
 impl Activity {
     pub(super) fn new(clock: Clock) -> Self {
-        let state = State { requests: 0, idle_since: clock.instant(), is_new: true };
+        let state = State { requests: 0, idle_since: clock.instant(), is_new: true, head_since: None, is_http2: false };
         Self { clock, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// Returns when the connection had no request for `idle`, or no first request for `first`.
-    pub(super) async fn idle_for(&self, first: Duration, idle: Duration) {
+    /// Returns when the connection had no request for `idle`, or a request's headers are not complete after `head`;
+    /// a new connection has `head` for its first request.
+    pub(super) async fn idle_for(&self, head: Duration, idle: Duration) {
         loop {
             let state = self.state();
             if state.requests > 0 {
                 self.changed.notified().await;
                 continue;
             }
-            let end = state.idle_since + if state.is_new { first } else { idle };
+            let end = match state.head_since {
+                Some(since) => since + head,
+                None => state.idle_since + if state.is_new { head } else { idle },
+            };
             tokio::select! {
                 () = sleep_until(end) => {
                     let now = self.state();
-                    if now.requests == 0 && now.idle_since == state.idle_since {
+                    let same_head = now.head_since == state.head_since;
+                    if now.requests == 0 && now.idle_since == state.idle_since && same_head {
                         return;
                     }
                 }
@@ -61,11 +70,26 @@ impl Activity {
         *self.state.lock().expect("no code panics while holding this")
     }
 
+    /// Bytes came from the peer.
+    fn read(&self, bytes: &[u8]) {
+        let mut state = self.state.lock().expect("no code panics while holding this");
+        if state.is_new && state.head_since.is_none() && bytes.starts_with(b"PRI ") {
+            state.is_http2 = true;
+        }
+        if state.requests > 0 || state.is_http2 || state.head_since.is_some() {
+            return;
+        }
+        state.head_since = Some(self.clock.instant());
+        drop(state);
+        self.changed.notify_one();
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().expect("no code panics while holding this");
         let was_busy = state.requests > 0;
         change(&mut state);
         state.is_new = false;
+        state.head_since = None;
         let is_busy = state.requests > 0;
         drop(state);
         if was_busy != is_busy {
@@ -121,16 +145,17 @@ impl HttpBody for CountedBody {
     }
 }
 
-/// A stream whose writes fail when the peer takes nothing for too long.
+/// A stream whose writes fail when the peer takes nothing for too long, and whose reads are noted.
 pub(super) struct StallLimited<S> {
     stream: S,
+    activity: Arc<Activity>,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallLimited<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, stalled: None }
+    pub(super) fn new(stream: S, limit: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, limit, stalled: None }
     }
 
     fn limited<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -148,7 +173,12 @@ impl<S> StallLimited<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for StallLimited<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.activity.read(&buffer.filled()[before..]);
+        }
+        read
     }
 }
 
@@ -190,7 +220,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn gives_up_on_a_reader_that_stalls() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let mut limited = StallLimited::new(ours, Duration::from_secs(30));
+        let mut limited = StallLimited::new(ours, Duration::from_secs(30), Arc::new(Activity::new(Clock)));
         let error = limited.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -211,5 +241,10 @@ mod tests {
         assert_eq!((Clock.instant() - started).as_secs(), 160);
         Activity::new(Clock).idle_for(first, idle).await;
         assert_eq!((Clock.instant() - started).as_secs(), 170, "a connection without a first request ends sooner");
+        let begun = Activity::new(Clock);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        begun.read(b"POST / HT");
+        begun.idle_for(first, idle).await;
+        assert_eq!((Clock.instant() - started).as_secs(), 185, "headers have their time from their first byte");
     }
 }

@@ -12,17 +12,21 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::about_the_same_task;
+use super::failure::of_body;
+use super::{Upstream, about_the_same_task};
 use crate::call::{Call, Event, PayloadKind, Peek};
-use crate::config::{JsonLimits, Settings};
+use crate::config::JsonLimits;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::operation::Version;
+use crate::proto::TaskState;
+use crate::wire::body::Budget;
 use crate::wire::json;
 use crate::wire::jsonrpc::{self, Outcome};
-use crate::wire::sse::{SseEvent, SseReader};
+use crate::wire::sse::SseReader;
 
 pub(super) struct Events {
     body: Incoming,
+    budget: Budget,
     reader: SseReader,
     id: Bytes,
     version: Version,
@@ -35,24 +39,41 @@ pub(super) struct Events {
 }
 
 /// What came before in one stream.
-struct Watch {
+pub(super) struct Watch {
     task_id: Option<String>,
-    /// The stream may end here.
-    may_end: bool,
+    end: End,
     last: Option<PayloadKind>,
 }
 
+/// Whether the stream may end after what came so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The task goes on.
+    NotYet,
+    /// The task waits for its caller; it may go on in this stream.
+    Possible,
+    /// A message, or a task that ended: nothing more is to come but a snapshot.
+    Reached,
+}
+
+/// How long an agent may take to close a stream whose task has ended.
+const CLOSING: Duration = Duration::from_secs(1);
+/// Events from this size on take a share of the memory budget; smaller ones are bounded by their number.
+const LARGE_EVENT_BYTES: usize = 64 << 10;
+
 impl Events {
-    pub(super) fn new(body: Incoming, id: Bytes, version: Version, call: &Call, settings: &Settings) -> Self {
+    pub(super) fn new(body: Incoming, id: Bytes, version: Version, call: &Call, upstream: &Upstream) -> Self {
+        let settings = &upstream.settings;
         Self {
             body,
+            budget: upstream.budget.clone(),
             reader: SseReader::new(settings.limits.event_bytes_max),
             id,
             version,
             limits: settings.limits.json,
             idle: settings.timeouts.stream_idle,
             first: None,
-            watch: Watch { task_id: call.operation.task_id().map(str::to_owned), may_end: false, last: None },
+            watch: Watch::new(call),
             body_ended: false,
             done: false,
         }
@@ -82,12 +103,7 @@ impl Events {
         let item = match item {
             Some(Ok(event)) => Some(self.watch.check(&event.peek).map(|()| event)),
             Some(Err(error)) => Some(Err(error)),
-            None if self.watch.may_end => None,
-            None => Some(Err(Error::new(
-                Kind::InvalidAgentResponse,
-                "the agent's stream ended before the task did: subscribe to the task, or get it",
-            )
-            .origin_is(Origin::Agent))),
+            None => self.watch.at_end().err().map(Err),
         };
         self.done = !matches!(item, Some(Ok(_)));
         item
@@ -96,13 +112,16 @@ impl Events {
     async fn pull(&mut self) -> Result<Option<Event>, Error> {
         loop {
             if let Some(event) = self.reader.next().map_err(too_large)? {
-                return self.read(event).map(Some);
+                return self.read(event).await.map(Some);
             }
             if self.body_ended {
                 return Ok(None);
             }
-            match timeout(self.idle, self.body.frame()).await {
-                Err(_) => return Err(silent(self.idle)),
+            let idle = if self.watch.end == End::Reached { CLOSING } else { self.idle };
+            match timeout(idle, self.body.frame()).await {
+                // The task has ended, whether or not the agent closes its stream in good order.
+                Err(_) | Ok(Some(Err(_))) if self.watch.end == End::Reached => return Ok(None),
+                Err(_) => return Err(silent(idle)),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         self.reader.push(data);
@@ -115,15 +134,18 @@ impl Events {
                 Ok(None) => {
                     self.body_ended = true;
                     if let Some(event) = self.reader.finish().map_err(too_large)? {
-                        return self.read(event).map(Some);
+                        return self.read(event).await.map(Some);
                     }
                 }
             }
         }
     }
 
-    fn read(&self, event: SseEvent) -> Result<Event, Error> {
-        match jsonrpc::read_reply(&event.data, &self.id, self.version)? {
+    async fn read(&self, mut data: Bytes) -> Result<Event, Error> {
+        if data.len() >= LARGE_EVENT_BYTES {
+            data = self.budget.hold(data, Duration::from_secs(1)).await.map_err(of_body)?;
+        }
+        match jsonrpc::read_reply(&data, &self.id, self.version)? {
             Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
             Outcome::Result(result) => json::read_event(self.version, result, &self.limits),
         }
@@ -131,7 +153,20 @@ impl Events {
 }
 
 impl Watch {
-    fn check(&mut self, peek: &Peek) -> Result<(), Error> {
+    pub(super) fn new(call: &Call) -> Self {
+        Self { task_id: call.operation.task_id().map(str::to_owned), end: End::NotYet, last: None }
+    }
+
+    /// Whether a stream may end here.
+    pub(super) fn at_end(&self) -> Result<(), Error> {
+        if self.end != End::NotYet {
+            return Ok(());
+        }
+        let message = "the agent's stream ended before the task did: subscribe to the task, or get it";
+        Err(Error::new(Kind::InvalidAgentResponse, message))
+    }
+
+    pub(super) fn check(&mut self, peek: &Peek) -> Result<(), Error> {
         about_the_same_task(self.task_id.as_deref(), peek)?;
         if self.task_id.is_none() {
             self.task_id.clone_from(&peek.task_id);
@@ -148,10 +183,19 @@ impl Watch {
                 "the agent mixed a message with other events in one stream",
             ));
         }
-        self.last = peek.kind;
-        if peek.state.is_some() || peek.is_final || peek.kind == Some(PayloadKind::Message) {
-            self.may_end = peek.ends_stream();
+        // A2A 3.1.2: the task's last snapshot may be repeated before the stream is closed, and nothing else.
+        let is_snapshot = peek.kind == Some(PayloadKind::Task) && peek.state.is_some_and(TaskState::is_terminal);
+        if self.end == End::Reached && !is_snapshot {
+            return Err(Error::new(Kind::InvalidAgentResponse, "the agent sent an event after the end of its stream"));
         }
+        self.last = peek.kind;
+        self.end = match peek.state {
+            _ if peek.is_final || peek.kind == Some(PayloadKind::Message) => End::Reached,
+            Some(state) if state.is_terminal() => End::Reached,
+            Some(state) if state.is_interrupted() => End::Possible,
+            Some(_) => End::NotYet,
+            None => self.end,
+        };
         Ok(())
     }
 }

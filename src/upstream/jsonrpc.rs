@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 use url::Url;
 
-use super::events::Events;
+use super::events::{Events, Watch};
 use super::{Endpoint, Upstream, about_the_same_task, failure, with_history_of};
 use crate::access::Permitted;
 use crate::call::{Call, ExtensionUri, Form, Reply, ReplyBody, ReplyMeta};
@@ -48,7 +48,7 @@ pub(super) async fn send(upstream: &Upstream, permitted: &Permitted<'_>, endpoin
         return Err(Error::new(Kind::UnsupportedOperation, message));
     }
     let params = params(call, endpoint.version, endpoint.tenant_for(permitted)?)?;
-    let id = call.rpc_id.clone().filter(|id| *id != jsonrpc::NULL_ID);
+    let id = call.rpc_id.clone().filter(|id| jsonrpc::is_plain_id(id));
     let exchange = Exchange {
         upstream,
         call,
@@ -159,16 +159,12 @@ impl Exchange<'_> {
         let extensions = extensions(response.headers());
         let meta = self.meta(extensions, attempts);
         if !has_type(response.headers(), "text/event-stream") || !response.status().is_success() {
-            return self.single(response, meta).await;
+            let limit = timeouts.unary;
+            return timeout(limit, self.single(response, meta)).await.map_err(|_| failure::of_timeout(limit))?;
         }
         refuse_encoded(response.headers())?;
-        let mut events = Events::new(
-            response.into_body(),
-            self.id.clone(),
-            self.endpoint.version,
-            self.call,
-            &self.upstream.settings,
-        );
+        let mut events =
+            Events::new(response.into_body(), self.id.clone(), self.endpoint.version, self.call, self.upstream);
         if rpc == Rpc::SubscribeToTask && self.is_upgrade() {
             // A2A 3.1.6: the first event of a subscription is the task; 0.3 agents send only what happens later.
             events.put_first(self.current_task().await?);
@@ -177,9 +173,7 @@ impl Exchange<'_> {
         // without a response for longer than a quiet stream would.
         let first = timeout(timeouts.keep_alive, events.next()).await;
         let events = match first {
-            Ok(None) => {
-                return Err(Error::new(Kind::InvalidAgentResponse, "the agent ended its stream without an event"));
-            }
+            Ok(None) => futures_util::stream::empty().boxed(),
             Ok(Some(first)) => futures_util::stream::iter([Ok(first?)]).chain(events.into_stream()).boxed(),
             Err(_) => events.into_stream().boxed(),
         };
@@ -192,8 +186,11 @@ impl Exchange<'_> {
             Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
             Outcome::Result(result) => {
                 let event = json::read_event(self.endpoint.version, result, &self.upstream.settings.limits.json)?;
-                about_the_same_task(self.call.operation.task_id(), &event.peek)?;
-                Ok(Reply { meta, body: ReplyBody::Stream(futures_util::stream::iter([Ok(event)]).boxed()) })
+                let mut watch = Watch::new(self.call);
+                watch.check(&event.peek)?;
+                let rest = watch.at_end().err().map(Err);
+                let events = futures_util::stream::iter([Ok(event)].into_iter().chain(rest));
+                Ok(Reply { meta, body: ReplyBody::Stream(events.boxed()) })
             }
         }
     }
@@ -245,7 +242,7 @@ impl Exchange<'_> {
         accept: HeaderValue,
     ) -> Result<(http::Response<Incoming>, u32), Error> {
         let name = rpc.method().jsonrpc_name(self.endpoint.version);
-        let (head, tail) = jsonrpc::write_request(&self.id, name, true);
+        let (head, tail) = jsonrpc::write_request(&self.id, name);
         let mut to = self.endpoint.destination.clone();
         for attempt in 1.. {
             let mut request = Request::new(Pieces::new([head.clone(), params.clone(), tail.clone()]));
@@ -277,10 +274,10 @@ impl Exchange<'_> {
         let whole = body::read(body, pace, &self.upstream.budget, self.upstream.clock.instant()).await;
         if head.status.is_success() {
             let whole = whole.map_err(failure::of_body)?;
-            return jsonrpc::read_reply(&whole.bytes, &self.id, self.endpoint.version)
+            return jsonrpc::read_reply(&whole, &self.id, self.endpoint.version)
                 .map_err(|error| error.sent_is(Sent::Sent));
         }
-        let said = whole.ok().and_then(|whole| jsonrpc::read_reply(&whole.bytes, &self.id, self.endpoint.version).ok());
+        let said = whole.ok().and_then(|whole| jsonrpc::read_reply(&whole, &self.id, self.endpoint.version).ok());
         match said {
             Some(Outcome::Error(error)) => Ok(Outcome::Error(error)),
             _ => Err(failure::of_status(head.status, &head.headers)),

@@ -23,6 +23,19 @@ const UNIT_BYTES: usize = 4096;
 pub struct Budget(Arc<Semaphore>);
 
 impl Budget {
+    /// Gives bytes that are in memory already their share.
+    ///
+    /// # Errors
+    /// NoBudget when none is free within `wait_max`.
+    pub async fn hold(&self, bytes: Bytes, wait_max: Duration) -> Result<Bytes, BodyError> {
+        let mut share = Share { budget: self, permit: None, units: 0, wait_max };
+        share.grow(bytes.len()).await?;
+        Ok(match share.permit {
+            Some(share) => Bytes::from_owner(Held { bytes, _share: share }),
+            None => bytes,
+        })
+    }
+
     /// A budget of `bytes`, rounded down to whole units of 4 KiB, at least one.
     pub fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new((bytes / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS))))
@@ -41,11 +54,16 @@ pub struct Pace {
     pub budget_wait_max: Duration,
 }
 
-/// A whole body together with its share of the budget, which is returned when this is dropped.
-#[derive(Debug)]
-pub struct Whole {
-    pub bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+/// Bytes with their share of the budget, which is returned when the last slice of them is dropped.
+struct Held {
+    bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// Why a body could not be read.
@@ -61,11 +79,12 @@ pub enum BodyError {
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Reads `body` to its end. A body in one piece is not copied.
+/// Reads `body` to its end. A body in one piece is not copied. The bytes hold their share of the budget for as long
+/// as any slice of them lives, hence until a reply that forwards them was written.
 ///
 /// # Errors
 /// As [`BodyError`] says; what was read is dropped.
-pub async fn read<B>(mut body: B, pace: Pace, budget: &Budget, now: Instant) -> Result<Whole, BodyError>
+pub async fn read<B>(mut body: B, pace: Pace, budget: &Budget, now: Instant) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -102,7 +121,10 @@ where
         }
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(Whole { bytes, _share: share.permit })
+    Ok(match share.permit {
+        Some(share) => Bytes::from_owner(Held { bytes, _share: share }),
+        None => bytes,
+    })
 }
 
 /// When to give up on the next piece: after the longest pause, sooner when the sender is behind the least rate.
@@ -221,9 +243,9 @@ mod tests {
         let budget = Budget::new(1 << 20);
         let now = Instant::now();
         let whole = read(Full::new(Bytes::from_static(b"one")), PACE, &budget, now).await.unwrap();
-        assert_eq!(whole.bytes, "one");
+        assert_eq!(whole, "one");
         let joined = read(pieces(Duration::ZERO, 3), PACE, &budget, now).await.unwrap();
-        assert_eq!(joined.bytes, "012345678901234567890123456789");
+        assert_eq!(joined, "012345678901234567890123456789");
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,7 +267,11 @@ mod tests {
         let held = read(Full::new(Bytes::from_static(b"one")), PACE, &budget, now).await.unwrap();
         let refused = read(Full::new(Bytes::from_static(b"two")), PACE, &budget, now).await.unwrap_err();
         assert!(matches!(refused, BodyError::NoBudget));
+        let slice = held.slice(1..);
         drop(held);
+        let still = read(Full::new(Bytes::from_static(b"two")), PACE, &budget, now).await;
+        assert!(matches!(still, Err(BodyError::NoBudget)), "a slice of it still lives");
+        drop(slice);
         assert!(read(Full::new(Bytes::from_static(b"two")), PACE, &budget, now).await.is_ok());
     }
 }

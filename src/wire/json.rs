@@ -14,6 +14,9 @@ use crate::proto::send_message_response::Payload as Sent;
 use crate::proto::stream_response::Payload;
 use crate::proto::{self, TaskState};
 
+/// The longest path of a member in a message to a caller.
+const FIELD_CHARS_MAX: usize = 200;
+
 /// Reads the params of a request: bounded, typed, and checked for what A2A requires. The bytes come back with it
 /// when an agent reads in them what policy reads.
 ///
@@ -33,8 +36,9 @@ pub fn read_request(
         Version::V1_0 => params_v1(rpc, &params)?,
     };
     required::check(&operation, version)?;
-    let tenant_is_plain = scan.has_tenant() != operation.tenant().is_empty();
-    let forwardable = scan.canonical && tenant_is_plain && !is_absent;
+    // An empty tenant would stand in the way of one that is spliced in.
+    let has_empty_tenant = scan.has_tenant() && operation.tenant().is_empty();
+    let forwardable = scan.canonical && !is_absent && !has_empty_tenant;
     let raw = forwardable.then_some(Raw { form: Form::Json(version), bytes: params });
     Ok((operation, raw))
 }
@@ -44,7 +48,9 @@ fn bad_request(error: ScanError) -> Error {
 }
 
 fn invalid(field: &str, problem: &str) -> Error {
-    Error::invalid(if field.is_empty() || field == "." { "params" } else { field }, problem)
+    // A path may lead through names that the caller chose.
+    let field: String = field.chars().filter(|c| !c.is_control()).take(FIELD_CHARS_MAX).collect();
+    Error::invalid(if field.is_empty() || field == "." { "params" } else { &field }, problem)
 }
 
 fn params_v1(rpc: Rpc, params: &[u8]) -> Result<Operation, Error> {
@@ -111,10 +117,13 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     // A card is always rewritten, and the answer to a delete carries nothing.
     let must_decode = matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig);
     match peek.filter(|_| !must_decode) {
-        Some(peek) => Ok(Answer { rpc, content: Content::Raw(raw), peek }),
+        Some(peek) => Ok(Answer { rpc, content: Content::Raw(raw), peek: bounded(peek)? }),
         None => {
             let response = response(rpc, &raw)?;
-            let peek = peek_at_response(&response);
+            let peek = bounded(peek_at_response(&response))?;
+            if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
+                return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
+            }
             Ok(Answer { rpc, content: Content::Typed(Box::new(response)), peek })
         }
     }
@@ -123,10 +132,24 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
 /// Whether the scan saw the members without which the answer is none.
 fn is_whole(rpc: Rpc, peek: &Peek) -> bool {
     match rpc {
-        Rpc::SendMessage => matches!(peek.kind, Some(PayloadKind::Task | PayloadKind::Message)),
-        Rpc::GetTask | Rpc::CancelTask => peek.state.is_some(),
+        Rpc::SendMessage => match peek.kind {
+            Some(PayloadKind::Task) => peek.task_id.is_some(),
+            kind => kind == Some(PayloadKind::Message),
+        },
+        Rpc::GetTask | Rpc::CancelTask => {
+            peek.task_id.is_some() && peek.state.is_some() && matches!(peek.kind, None | Some(PayloadKind::Task))
+        }
         _ => true,
     }
+}
+
+/// Ids stand in records and indexes, so what an agent calls an id has a limit.
+fn bounded(peek: Peek) -> Result<Peek, Error> {
+    let is_long = |id: &Option<String>| id.as_ref().is_some_and(|id| id.len() > required::ID_BYTES_MAX);
+    if is_long(&peek.task_id) || is_long(&peek.context_id) {
+        return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with an id of more than 256 bytes"));
+    }
+    Ok(peek)
 }
 
 fn bad_answer(error: ScanError) -> Error {
@@ -244,8 +267,14 @@ pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<
     let scan = scan::scan(&data, scan::event_shape(version), limits).map_err(bad_answer)?;
     let peek = scan.peek(version).filter(|peek| peek.kind.is_some());
     match peek {
-        Some(peek) => Ok(Event { content: Content::Raw(Raw { form: Form::Json(version), bytes: data }), peek }),
-        None => Ok(typed_event_of(event(&Raw { form: Form::Json(version), bytes: data })?)),
+        Some(peek) => {
+            let raw = Raw { form: Form::Json(version), bytes: data };
+            Ok(Event { content: Content::Raw(raw), peek: bounded(peek)? })
+        }
+        None => {
+            let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data })?);
+            Ok(Event { peek: bounded(event.peek)?, content: event.content })
+        }
     }
 }
 

@@ -45,16 +45,9 @@ struct RequestEnvelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<Text<'a>>,
+    method: Option<&'a RawValue>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Other(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -111,14 +104,24 @@ pub fn read_request(body: &Bytes) -> Result<Request, BadEnvelope> {
     if envelope.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
         return Err(refuse(id, Kind::InvalidRequest, r#"jsonrpc must be "2.0""#));
     }
-    let Some(Text::Text(method)) = envelope.method else {
+    // Never decoded unless it is a string: an array of sixteen million zeros is no method.
+    let method = envelope.method.filter(|method| method.get().starts_with('"'));
+    let Some(Ok(method)) = method.map(|method| serde_json::from_str::<String>(method.get())) else {
         return Err(refuse(id, Kind::InvalidRequest, "method must be a string, for example \"SendMessage\""));
     };
     let params = envelope.params.map(|params| body.slice_ref(params.get().as_bytes()));
     if params.as_ref().is_some_and(|params| !params.starts_with(b"{")) {
         return Err(refuse(id, Kind::InvalidParams, "params must be an object"));
     }
-    Ok(Request { id, method: method.into_owned(), params })
+    Ok(Request { id, method, params })
+}
+
+/// Whether an agent will echo the id in the same bytes: a string without escapes, or an integer that any JSON
+/// reader keeps.
+pub fn is_plain_id(id: &[u8]) -> bool {
+    let text = std::str::from_utf8(id).unwrap_or_default();
+    let integer = text.parse::<i64>().ok().filter(|n| n.abs() < 1 << 53 && n.to_string() == text);
+    integer.is_some() || (text.starts_with('"') && text.is_ascii() && !text.contains('\\'))
 }
 
 fn is_id(id: &[u8]) -> bool {
@@ -137,7 +140,7 @@ pub fn read_reply(body: &Bytes, id: &[u8], version: Version) -> Result<Outcome, 
     let same_id = envelope.id.is_some_and(|found| found.get().as_bytes() == id);
     let null_id = envelope.id.is_none_or(|found| found.get() == "null");
     match (envelope.result, envelope.error) {
-        (None, Some(error)) if same_id || null_id => {
+        (result, Some(error)) if result.is_none_or(|r| r.get() == "null") && (same_id || null_id) => {
             read_error(body.slice_ref(error.get().as_bytes()), version).map(Outcome::Error)
         }
         (Some(result), None) if same_id => Ok(Outcome::Result(body.slice_ref(result.get().as_bytes()))),
@@ -168,14 +171,14 @@ pub fn agent_error(error: AgentError) -> Error {
     Error::new(kind, message).origin_is(Origin::Agent).sent_is(crate::error::Sent::Sent).agent_said(error)
 }
 
-/// The beginning and the end of a request around its params, which follow the first piece when there are any.
-pub fn write_request(id: &[u8], method: &str, has_params: bool) -> (Bytes, Bytes) {
+/// The beginning and the end of a request around its params.
+pub fn write_request(id: &[u8], method: &str) -> (Bytes, Bytes) {
     let mut head = BytesMut::with_capacity(64 + id.len() + method.len());
     head.put_slice(br#"{"jsonrpc":"2.0","id":"#);
     head.put_slice(id);
     head.put_slice(br#","method":""#);
     head.put_slice(method.as_bytes());
-    head.put_slice(if has_params { br#"","params":"# } else { b"\"" });
+    head.put_slice(br#"","params":"#);
     (head.freeze(), Bytes::from_static(b"}"))
 }
 

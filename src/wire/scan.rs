@@ -168,7 +168,7 @@ impl Scanner<'_> {
         let name = &self.json[start..end];
         match shape.find(name) {
             Some((at, member)) => {
-                self.scan.canonical &= frame.seen & (1 << at) == 0;
+                self.scan.canonical &= frame.seen & (1 << at) == 0 && !member.foreign;
                 frame.seen |= 1 << at;
                 self.pending = Pending { shape: member.shape, slot: member.slot, counts_parts: member.counts_parts };
             }

@@ -6,14 +6,6 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// An event as it was sent; `id` and `retry` are not used by A2A.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SseEvent {
-    /// The `event` field; empty when there is none.
-    pub name: String,
-    pub data: Bytes,
-}
-
 /// An event is larger than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {0} bytes")]
@@ -29,7 +21,6 @@ pub struct SseReader {
     /// The last line ended in CR, so a LF that follows belongs to it.
     after_cr: bool,
     at_start: bool,
-    name: String,
     data: Option<Data>,
     event_bytes_max: usize,
 }
@@ -52,15 +43,7 @@ impl Data {
 
 impl SseReader {
     pub fn new(event_bytes_max: usize) -> Self {
-        Self {
-            buffer: BytesMut::new(),
-            searched: 0,
-            after_cr: false,
-            at_start: true,
-            name: String::new(),
-            data: None,
-            event_bytes_max,
-        }
+        Self { buffer: BytesMut::new(), searched: 0, after_cr: false, at_start: true, data: None, event_bytes_max }
     }
 
     /// Takes the next piece of the body. Call [`SseReader::next`] until it has nothing more.
@@ -73,22 +56,19 @@ impl SseReader {
         }
     }
 
-    /// The next complete event in what was pushed.
+    /// The data of the next complete event in what was pushed. Names and ids of events carry nothing in A2A: that an
+    /// event is an error stands in its data.
     ///
     /// # Errors
     /// [`EventTooLarge`]; the stream is of no use afterwards.
-    pub fn next(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
+    pub fn next(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
         while let Some(line) = self.line() {
             if line.is_empty() {
-                let name = std::mem::take(&mut self.name);
-                if let Some(data) = self.data.take() {
-                    let data = match data {
-                        Data::One(line) => line,
-                        Data::Many(lines) => lines.freeze(),
-                    };
-                    return Ok(Some(SseEvent { name, data }));
+                match self.data.take() {
+                    Some(Data::One(line)) => return Ok(Some(line)),
+                    Some(Data::Many(lines)) => return Ok(Some(lines.freeze())),
+                    None => continue,
                 }
-                continue;
             }
             self.field(&line)?;
         }
@@ -98,7 +78,7 @@ impl SseReader {
 
     /// What was left when the body ended without a blank line. The standard drops it; agents in use omit the
     /// last blank line, so it counts as an event.
-    pub fn finish(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
+    pub fn finish(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
         self.push(Bytes::from_static(b"\n\n"));
         self.next()
     }
@@ -151,7 +131,6 @@ impl SseReader {
                     Some(Data::Many(lines)) => Data::Many(joined(lines, &value)),
                 });
             }
-            b"event" => self.name = String::from_utf8_lossy(&value[..value.len().min(64)]).into_owned(),
             _ => {}
         }
         Ok(())
@@ -197,10 +176,10 @@ pub const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 mod tests {
     use super::*;
 
-    fn read(pieces: &[&str]) -> Vec<(String, String)> {
+    fn read(pieces: &[&str]) -> Vec<String> {
         let mut reader = SseReader::new(1_000);
         let mut events = Vec::new();
-        let mut take = |event: SseEvent| events.push((event.name, String::from_utf8(event.data.to_vec()).unwrap()));
+        let mut take = |data: Bytes| events.push(String::from_utf8(data.to_vec()).unwrap());
         for piece in pieces {
             reader.push(Bytes::copy_from_slice(piece.as_bytes()));
             while let Some(event) = reader.next().unwrap() {
@@ -213,15 +192,11 @@ mod tests {
         events
     }
 
-    fn plain(data: &str) -> (String, String) {
-        (String::new(), data.to_owned())
-    }
-
     #[test]
     fn reads_every_line_end_in_any_pieces() {
         for text in ["data: a\n\ndata:b\n\n", "data: a\r\n\r\ndata: b\r\n\r\n", "data: a\r\rdata: b\r\r"] {
             let whole = read(&[text]);
-            assert_eq!(whole, [plain("a"), plain("b")], "{text:?}");
+            assert_eq!(whole, ["a", "b"], "{text:?}");
             let bytes: Vec<String> = text.chars().map(String::from).collect();
             assert_eq!(read(&bytes.iter().map(String::as_str).collect::<Vec<_>>()), whole, "{text:?} by the byte");
         }
@@ -230,12 +205,12 @@ mod tests {
     #[test]
     fn joins_data_lines_and_skips_comments_and_unknown_fields() {
         let events = read(&[": ping\n\nid: 7\nevent: error\ndata: {\ndata: }\nretry: 3\n\nevent: empty\n\ndata\n\n"]);
-        assert_eq!(events, [("error".to_owned(), "{\n}".to_owned()), plain("")]);
+        assert_eq!(events, ["{\n}", ""]);
     }
 
     #[test]
     fn takes_a_last_event_without_its_blank_line() {
-        assert_eq!(read(&["\u{feff}data: a\n\ndata: b"]), [plain("a"), plain("b")]);
+        assert_eq!(read(&["\u{feff}data: a\n\ndata: b"]), ["a", "b"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ async fn lets_a_key_call_its_agents_and_hides_the_others() {
     assert_eq!(status(&gateway, "theirs", "sk-all").await, 200);
     assert_eq!(status(&gateway, "theirs", KEY).await, 200);
     let record = gateway.record().await;
-    assert_eq!((&*record.caller, &*record.agent, record.operation), ("alice", "mine", "SendMessage"));
+    assert_eq!((&*record.caller, &*record.agent, record.operation), ("alice", "mine", Some("SendMessage")));
     let card = |agent: &'static str| format!("/a2a/{agent}/.well-known/agent-card.json");
     let alice = [("x-api-key", "sk-alice")];
     assert_eq!(gateway.request(http::Method::GET, &card("mine"), &alice, "").await.status, 200);
@@ -52,13 +52,21 @@ async fn lists_only_what_the_key_may_call() {
         assert_eq!(answer.status, 200);
         let agents = answer.json();
         assert!(!answer.text().contains(agent.url.trim_start_matches("http://")), "no upstream address");
-        agents.as_array().expect("a bare array").iter().map(|a| a["agent_name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        agents
+            .as_array()
+            .expect("a bare array")
+            .iter()
+            .map(|a| a["agent_name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names("sk-alice").await, ["mine"]);
     assert_eq!(names("sk-nobody").await, Vec::<String>::new());
     assert_eq!(names("sk-all").await, ["mine", "theirs"]);
     let anonymous = gateway.request(http::Method::GET, "/v1/agents", &[], "").await;
-    assert_eq!((anonymous.status.as_u16(), anonymous.json()["error"]["status"].clone()), (401, json!("UNAUTHENTICATED")));
+    assert_eq!(
+        (anonymous.status.as_u16(), anonymous.json()["error"]["status"].clone()),
+        (401, json!("UNAUTHENTICATED"))
+    );
     gateway.finish().await;
 }
 

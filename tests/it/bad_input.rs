@@ -10,7 +10,8 @@ async fn recording() -> (FakeAgent, TestGateway) {
         FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
     })
     .await;
-    let gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url)).await;
+    let gateway =
+        TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url)).await;
     (agent, gateway)
 }
 
@@ -91,7 +92,9 @@ async fn refuses_a_body_over_the_limit_and_takes_a_large_file() {
 async fn bounds_depth_parts_nodes_and_digits_before_decoding() {
     let (agent, gateway) = recording().await;
     let send = |part: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{{"message":{{"messageId":"m","role":"ROLE_USER","parts":[{part}]}}}}}}"#)
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{{"message":{{"messageId":"m","role":"ROLE_USER","parts":[{part}]}}}}}}"#
+        )
     };
     let deep = send(&format!(r#"{{"data":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000)));
     let parts = send(&vec!["{}"; 1_001].join(","));
@@ -99,7 +102,13 @@ async fn bounds_depth_parts_nodes_and_digits_before_decoding() {
     let digits = send(&format!(r#"{{"data":{}}}"#, "9".repeat(200)));
     // 16 MiB of empty parts would be a gigabyte when decoded.
     let bomb = send(&vec!["{}"; 4_000_000].join(","));
-    for (body, words) in [(deep, "deeper than 48"), (parts, "more than 1000 parts"), (nodes, "more than 200000"), (digits, "more than 100 digits"), (bomb, "more than 1000 parts")] {
+    for (body, words) in [
+        (deep, "deeper than 48"),
+        (parts, "more than 1000 parts"),
+        (nodes, "more than 200000"),
+        (digits, "more than 100 digits"),
+        (bomb, "more than 1000 parts"),
+    ] {
         let reply = gateway.post("a", body).await.json();
         assert_eq!(reply["error"]["code"], -32602, "{words}: {reply}");
         assert!(reply["error"]["message"].as_str().unwrap().contains(words), "{reply}");
@@ -140,7 +149,9 @@ async fn survives_raw_nonsense_on_the_port() {
         let _ = stream.write_all(bytes.as_bytes()).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut answer)).await.expect("no hang");
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut answer))
+            .await
+            .expect("no hang");
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }

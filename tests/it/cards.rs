@@ -15,9 +15,10 @@ async fn with_card(path: &'static str, card: &'static str) -> FakeAgent {
         let host = seen.headers["host"].to_str().unwrap().to_owned();
         match seen.method.as_str() {
             "GET" if seen.path == path => FakeReply::json(card.replace("URL", &format!("http://{host}"))),
-            "POST" if seen.path == "/rpc" => {
-                FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
-            }
+            "POST" if seen.path == "/rpc" => FakeReply::result(
+                &seen,
+                r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#,
+            ),
             _ => FakeReply::Whole(404, "text/plain", "no".into()),
         }
     })
@@ -28,13 +29,21 @@ async fn with_card(path: &'static str, card: &'static str) -> FakeAgent {
 async fn serves_the_agents_card_with_its_own_address() {
     let agent = with_card("/.well-known/agent-card.json", CARD).await;
     let gateway = TestGateway::with(&[("weather", &agent.url)]).await;
-    for path in ["/a2a/weather/.well-known/agent-card.json", "/a2a/weather/.well-known/agent.json", "/v1/a2a/weather/.well-known/agent-card.json"] {
+    for path in [
+        "/a2a/weather/.well-known/agent-card.json",
+        "/a2a/weather/.well-known/agent.json",
+        "/v1/a2a/weather/.well-known/agent-card.json",
+    ] {
         let answer = gateway.get(path).await;
-        assert_eq!((answer.status.as_u16(), &answer.headers["vary"]), (200, &"A2A-Version, Authorization".parse().unwrap()));
+        assert_eq!(
+            (answer.status.as_u16(), &answer.headers["vary"]),
+            (200, &"A2A-Version, Authorization".parse().unwrap())
+        );
         let card = answer.json();
         assert_eq!((&card["name"], &card["skills"][0]["id"]), (&json!("Weather"), &json!("s")));
         assert_eq!(card["url"], format!("{}/a2a/weather", gateway.base), "0.3 clients read this");
-        let versions: Vec<_> = card["supportedInterfaces"].as_array().unwrap().iter().map(|i| i["protocolVersion"].clone()).collect();
+        let versions: Vec<_> =
+            card["supportedInterfaces"].as_array().unwrap().iter().map(|i| i["protocolVersion"].clone()).collect();
         assert_eq!(versions, ["1.0", "0.3"]);
         for leak in ["10.9.8.7", "internal", "signature", agent.url.trim_start_matches("http://")] {
             assert!(!answer.text().contains(leak), "{leak} in {}", answer.text());
@@ -56,7 +65,9 @@ async fn serves_pure_1_0_to_those_who_name_it_and_refuses_other_versions() {
     assert!(pure.get("url").is_none() && pure.get("protocolVersion").is_none(), "{pure}");
     assert!(get("0.3").await.json().get("url").is_some());
     assert_eq!(get("7.0").await.status, 400);
-    let head = gateway.request(http::Method::HEAD, "/a2a/weather/.well-known/agent-card.json", &[("x-api-key", KEY)], "").await;
+    let head = gateway
+        .request(http::Method::HEAD, "/a2a/weather/.well-known/agent-card.json", &[("x-api-key", KEY)], "")
+        .await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     gateway.finish().await;
 }
@@ -76,7 +87,8 @@ async fn reads_a_legacy_card_at_the_legacy_path() {
     let old = r#"{"name":"Old","description":"d","url":"URL/rpc","version":"1","capabilities":{},"defaultInputModes":[],"defaultOutputModes":[],"skills":[]}"#;
     let agent = with_card("/.well-known/agent.json", old).await;
     let mut gateway = TestGateway::with(&[("old", &agent.url)]).await;
-    gateway.rpc("old", "SendMessage", message_v1("m")).await;
+    let reply = gateway.rpc("old", "SendMessage", message_v1("m")).await;
+    assert_eq!(reply["error"]["code"], -32006, "the agent answers in 1.0, which its card denies: {reply}");
     assert_eq!(agent.last().json()["method"], "message/send");
     assert_eq!(gateway.record().await.agent_version, Some("0.3"));
     gateway.finish().await;
@@ -95,11 +107,17 @@ async fn makes_up_a_card_when_there_is_none_that_can_be_read() {
     ];
     for &(status, encoding, body) in bad {
         let agent = FakeAgent::raw(move |seen: Seen| match seen.method.as_str() {
-            "GET" => FakeReply::With(status, vec![("content-encoding", encoding.to_owned()), ("location", "http://203.0.113.1/".into())], body.into()),
+            "GET" => FakeReply::With(
+                status,
+                vec![("content-encoding", encoding.to_owned()), ("location", "http://203.0.113.1/".into())],
+                body.into(),
+            ),
             _ => FakeReply::result(&seen, r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"completed"}}"#),
         })
         .await;
-        let gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', description: 'from the entry'}}", agent.url)).await;
+        let gateway =
+            TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', description: 'from the entry'}}", agent.url))
+                .await;
         let card = gateway.get("/a2a/a/.well-known/agent-card.json").await;
         assert_eq!(card.status, 200, "{status}: {}", card.text());
         assert_eq!((&card.json()["name"], &card.json()["description"]), (&json!("a"), &json!("from the entry")));
@@ -131,10 +149,14 @@ async fn reads_a_card_once_however_many_ask() {
 
 #[tokio::test]
 async fn rewrites_the_extended_card_too() {
-    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, &CARD.replace("URL", "http://10.1.1.1").replace('\n', " "))).await;
+    let agent =
+        FakeAgent::start(|seen| FakeReply::result(&seen, &CARD.replace("URL", "http://10.1.1.1").replace('\n', " ")))
+            .await;
     let config = format!("agents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url);
     let gateway = TestGateway::start(&config).await;
-    for (method, url) in [("GetExtendedAgentCard", "/supportedInterfaces/0/url"), ("agent/getAuthenticatedExtendedCard", "/url")] {
+    for (method, url) in
+        [("GetExtendedAgentCard", "/supportedInterfaces/0/url"), ("agent/getAuthenticatedExtendedCard", "/url")]
+    {
         let reply = gateway.rpc("a", method, json!({})).await;
         assert_eq!(reply["result"].pointer(url), Some(&json!(format!("{}/a2a/a", gateway.base))), "{reply}");
         assert!(!reply.to_string().contains("10.1.1.1") && !reply.to_string().contains("10.9.8.7"), "{reply}");
@@ -152,7 +174,10 @@ async fn sends_the_agents_credentials_to_its_own_origin_only() {
         FakeReply::json(CARD.replace("URL", "http://127.0.0.1:1"))
     })
     .await;
-    let config = format!("agents:\n- {{name: a, url: '{}', card_url: '{}/card', headers: {{x-secret: s}}}}", other.url, elsewhere.url);
+    let config = format!(
+        "agents:\n- {{name: a, url: '{}', card_url: '{}/card', headers: {{x-secret: s}}}}",
+        other.url, elsewhere.url
+    );
     let gateway = TestGateway::start(&config).await;
     assert_eq!(gateway.get("/a2a/a/.well-known/agent-card.json").await.json()["name"], "Weather");
     assert_eq!(*seen.lock().unwrap(), [false]);

@@ -35,7 +35,13 @@ async fn check_and_serve_list_every_problem_and_end_with_64() {
         let output = run(command).await;
         assert_eq!(output.status.code(), Some(64));
         let said = text(&output.stderr);
-        for problem in [":1: master_key: uses the environment variable NOT_SET", ":2: lissten: is not a key", "hint: did you mean listen?", ":4: agents[0]: url is missing", "3 problems"] {
+        for problem in [
+            ":1: master_key: uses the environment variable NOT_SET",
+            ":2: lissten: is not a key",
+            "hint: did you mean listen?",
+            ":4: agents[0]: url is missing",
+            "3 problems",
+        ] {
             assert!(said.contains(problem), "{problem} in\n{said}");
         }
     }
@@ -49,13 +55,15 @@ async fn check_and_serve_list_every_problem_and_end_with_64() {
 
 #[tokio::test]
 async fn check_accepts_a_correct_file_and_tells_what_is_not_ours() {
-    let config = file("model_list: []\ngeneral_settings: {master_key: sk-1}\nagents:\n- agent_name: a\n  agent_card_params: {url: 'http://h'}\n");
+    let config = file(
+        "model_list: []\ngeneral_settings: {master_key: sk-1}\nagents:\n- agent_name: a\n  agent_card_params: {url: 'http://h'}\n",
+    );
     let mut command = switchboard();
     command.args(["check", "--config"]).arg(config.path());
     let output = run(command).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    assert!(said.contains("model_list is LiteLLM's and not ours") && said.contains("correct: 1 agents"), "{said}");
+    assert!(said.contains("model_list is LiteLLM's and not ours") && said.contains("correct; agents: 1"), "{said}");
 }
 
 #[tokio::test]
@@ -64,16 +72,26 @@ async fn the_example_file_of_the_defaults_is_documented_and_complete() {
     command.args(["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/switchboard.default.yaml")]);
     let output = run(command).await;
     // The defaults alone have no keys, on purpose, and no other problem.
-    assert!(text(&output.stderr).contains("nobody could call") && text(&output.stderr).contains("1 problem "), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("nobody could call") && text(&output.stderr).contains("1 problem "),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[tokio::test]
 async fn serve_serves_records_and_drains() {
-    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)).await;
+    let agent = FakeAgent::start(|seen| {
+        FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
+    })
+    .await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
-    let config = file(&format!("listen: 127.0.0.1:{port}\nmaster_key: sk-serve\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}\n", agent.url));
+    let config = file(&format!(
+        "listen: 127.0.0.1:{port}\nmaster_key: sk-serve\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}\n",
+        agent.url
+    ));
     let mut command = switchboard();
     command.args(["serve", "--config"]).arg(config.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut server = command.spawn().unwrap();
@@ -92,10 +110,17 @@ async fn serve_serves_records_and_drains() {
     assert!(killed.success());
     let output = tokio::task::spawn_blocking(move || server.wait_with_output().unwrap()).await.unwrap();
     assert_eq!(output.status.code(), Some(0), "SIGTERM ends it in order");
-    let record: serde_json::Value = serde_json::from_str(text(&output.stdout).lines().next().expect("a record")).unwrap();
-    assert_eq!((record["caller"].as_str(), record["agent"].as_str(), record["outcome"].as_str()), (Some("master"), Some("a"), Some("answered")));
+    let record: serde_json::Value =
+        serde_json::from_str(text(&output.stdout).lines().next().expect("a record")).unwrap();
+    assert_eq!(
+        (record["caller"].as_str(), record["agent"].as_str(), record["outcome"].as_str()),
+        (Some("master"), Some("a"), Some("answered"))
+    );
     assert_eq!((record["operation"].as_str(), record["task_id"].as_str()), (Some("SendMessage"), Some("t")));
-    assert!(!record.to_string().contains("sk-serve") && !record.to_string().contains("hello"), "no key and no body: {record}");
+    assert!(
+        !record.to_string().contains("sk-serve") && !record.to_string().contains("hello"),
+        "no key and no body: {record}"
+    );
 }
 
 #[tokio::test]
@@ -112,11 +137,15 @@ async fn serve_says_when_its_port_is_taken() {
 #[tokio::test]
 async fn call_streams_and_tells_errors() {
     let agent = FakeAgent::start(|seen| match seen.json()["method"].as_str().unwrap() {
-        "message/stream" => FakeReply::events(&seen, &[r#"{"kind":"status-update","taskId":"t","contextId":"c","status":{"state":"completed"},"final":true}"#]),
+        "message/stream" => FakeReply::events(
+            &seen,
+            &[r#"{"kind":"status-update","taskId":"t","contextId":"c","status":{"state":"completed"},"final":true}"#],
+        ),
         _ => FakeReply::error(&seen, r#"{"code":-32004,"message":"not me"}"#),
     })
     .await;
-    let gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url)).await;
+    let gateway =
+        TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url)).await;
     let call = |arguments: &[&str], key: &str| {
         let mut command = switchboard();
         command.args(["call", "a", "hi", "--url", &gateway.base]).args(arguments).env("SWITCHBOARD_KEY", key);
@@ -140,7 +169,15 @@ async fn demo_shows_every_way_and_succeeds() {
     let output = run(command).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    for part in ["Agent `newer` (speaks 1.0), called in A2A 0.3", "Agent `older` (speaks 0.3), called in A2A 1.0", "You said: Hello!", "canceled", "TASK_STATE_CANCELED", "no such task", "curl -s"] {
+    for part in [
+        "Agent `newer` (speaks 1.0), called in A2A 0.3",
+        "Agent `older` (speaks 0.3), called in A2A 1.0",
+        "You said: Hello!",
+        "canceled",
+        "TASK_STATE_CANCELED",
+        "no such task",
+        "curl -s",
+    ] {
         assert!(said.contains(part), "{part} in\n{said}");
     }
 }

@@ -59,14 +59,21 @@ fn keeps_the_golden_vectors() {
     let configuration = |from, config: &str, to| {
         let role = if from == Version::V1_0 { "ROLE_USER" } else { "user" };
         let part = if from == Version::V1_0 { r#"{"text":"x"}"# } else { r#"{"kind":"text","text":"x"}"# };
-        let params = format!(r#"{{"message":{{"messageId":"m","role":"{role}","parts":[{part}]}},"configuration":{config}}}"#);
+        let params =
+            format!(r#"{{"message":{{"messageId":"m","role":"{role}","parts":[{part}]}},"configuration":{config}}}"#);
         request(Rpc::SendMessage, from, &params, to)["configuration"].clone()
     };
     assert_eq!(configuration(Version::V0_3, "{}", Version::V1_0), json!({}));
-    assert_eq!(configuration(Version::V0_3, r#"{"blocking":false}"#, Version::V1_0), json!({ "returnImmediately": true }));
+    assert_eq!(
+        configuration(Version::V0_3, r#"{"blocking":false}"#, Version::V1_0),
+        json!({ "returnImmediately": true })
+    );
     assert_eq!(configuration(Version::V0_3, r#"{"historyLength":0}"#, Version::V1_0), json!({}));
     assert_eq!(configuration(Version::V1_0, "{}", Version::V0_3), json!({ "blocking": true }));
-    assert_eq!(configuration(Version::V1_0, r#"{"historyLength":0}"#, Version::V0_3), json!({ "blocking": true, "historyLength": 0 }));
+    assert_eq!(
+        configuration(Version::V1_0, r#"{"historyLength":0}"#, Version::V0_3),
+        json!({ "blocking": true, "historyLength": 0 })
+    );
 }
 
 #[test]
@@ -80,14 +87,17 @@ fn keeps_the_golden_events() {
         json!({ "kind": "status-update", "taskId": "t", "contextId": "c", "status": { "state": "completed" }, "final": true })
     );
     for state in ["INPUT_REQUIRED", "AUTH_REQUIRED", "WORKING", "SUBMITTED", "UNSPECIFIED"] {
-        let event = format!(r#"{{"statusUpdate":{{"taskId":"t","contextId":"c","status":{{"state":"TASK_STATE_{state}"}}}}}}"#);
+        let event =
+            format!(r#"{{"statusUpdate":{{"taskId":"t","contextId":"c","status":{{"state":"TASK_STATE_{state}"}}}}}}"#);
         assert_eq!(to_v03(&event)["final"], false, "{state}");
     }
-    let update = to_v03(r#"{"artifactUpdate":{"taskId":"t","contextId":"c","artifact":{"artifactId":"a","parts":[]}}}"#);
+    let update =
+        to_v03(r#"{"artifactUpdate":{"taskId":"t","contextId":"c","artifact":{"artifactId":"a","parts":[]}}}"#);
     assert_eq!((&update["append"], &update["lastChunk"]), (&json!(false), &json!(false)));
     let shifted = v0_3::task_from_v0_3(br#"{"kind":"task","id":"t","contextId":"c","status":{"state":"working","timestamp":"2026-01-02T03:04:05+02:00"}}"#).unwrap();
     assert_eq!(serde_json::to_value(&shifted).unwrap()["status"]["timestamp"], "2026-01-02T01:04:05Z");
-    let roleless: proto::SendMessageResponse = serde_json::from_str(r#"{"message":{"messageId":"m","parts":[{"text":"x"}]}}"#).unwrap();
+    let roleless: proto::SendMessageResponse =
+        serde_json::from_str(r#"{"message":{"messageId":"m","parts":[{"text":"x"}]}}"#).unwrap();
     assert_eq!(value(v0_3::send_response_to_v0_3(&roleless).unwrap().get())["role"], "agent");
 }
 
@@ -158,7 +168,11 @@ fn converts_requests_on_tasks_as_the_python_sdk_does() {
         (Rpc::GetTask, "GetTaskRequest", r#"{"id":"t","historyLength":2}"#),
         (Rpc::CancelTask, "CancelTaskRequest", r#"{"id":"t","metadata":{"a":1}}"#),
         (Rpc::SubscribeToTask, "SubscribeToTaskRequest", r#"{"id":"t"}"#),
-        (Rpc::CreatePushConfig, "TaskPushNotificationConfig", r#"{"taskId":"t","id":"p","url":"https://h/w","token":"k","authentication":{"scheme":"Bearer","credentials":"z"}}"#),
+        (
+            Rpc::CreatePushConfig,
+            "TaskPushNotificationConfig",
+            r#"{"taskId":"t","id":"p","url":"https://h/w","token":"k","authentication":{"scheme":"Bearer","credentials":"z"}}"#,
+        ),
         (Rpc::GetPushConfig, "GetTaskPushNotificationConfigRequest", r#"{"taskId":"t","id":"p"}"#),
         (Rpc::DeletePushConfig, "DeleteTaskPushNotificationConfigRequest", r#"{"taskId":"t","id":"p"}"#),
     ] {
@@ -197,8 +211,14 @@ fn says_where_a_0_3_request_is_wrong() {
         let params = Some(Bytes::copy_from_slice(params.as_bytes()));
         read_request(Rpc::SendMessage, Version::V0_3, params, &LIMITS).unwrap_err().violations()[0].field.clone()
     };
-    assert_eq!(refused(r#"{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"a"},{"kind":"text"}]}}"#), "message.parts[1].text");
-    assert_eq!(refused(r#"{"message":{"messageId":"m","role":"user","parts":[{"kind":"file","file":{"bytes":"!!"}}]}}"#), "message.parts[0].file.bytes");
+    assert_eq!(
+        refused(r#"{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"a"},{"kind":"text"}]}}"#),
+        "message.parts[1].text"
+    );
+    assert_eq!(
+        refused(r#"{"message":{"messageId":"m","role":"user","parts":[{"kind":"file","file":{"bytes":"!!"}}]}}"#),
+        "message.parts[0].file.bytes"
+    );
     assert_eq!(refused(r#"{"message":{"messageId":"m","role":"robot","parts":[]}}"#), "message.role");
     assert_eq!(refused(r#"{"message":{"messageId":7}}"#), "message.messageId");
     assert_eq!(refused(r#"{"message":{"role":"user","parts":[{"kind":"text","text":"a"}]}}"#), "message.messageId");

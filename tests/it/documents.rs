@@ -8,12 +8,15 @@ use switchboard::config::DEFAULTS;
 use switchboard::error::KINDS;
 
 fn document(path: &str) -> String {
-    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The rows of every table, as trimmed cells without backticks.
 fn rows(text: &str) -> Vec<Vec<String>> {
-    let cells = |line: &str| line.trim().trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+    let cells = |line: &str| {
+        line.trim().trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
     text.lines().filter(|line| line.trim_start().starts_with("| `")).map(cells).collect()
 }
 
@@ -84,7 +87,17 @@ fn the_configuration_reference_has_every_key_and_its_default() {
 fn links_between_documents_lead_somewhere() {
     let root = env!("CARGO_MANIFEST_DIR");
     let mut checked = 0;
-    for path in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/configuration.md", "docs/versions.md", "docs/errors.md", "docs/litellm.md", "docs/operations.md", "docs/performance.md"] {
+    for path in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/configuration.md",
+        "docs/versions.md",
+        "docs/errors.md",
+        "docs/litellm.md",
+        "docs/operations.md",
+        "docs/performance.md",
+    ] {
         let text = document(path);
         let folder = std::path::Path::new(root).join(path).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target)) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use switchboard::error::{KINDS, Kind};
 use switchboard::operation::Version;
 
-use crate::support::gateway::{KEY, TestGateway, call, message_v03, message_v1};
+use crate::support::gateway::{KEY, TestGateway, call, message_v1, message_v03};
 use crate::support::{FakeAgent, FakeReply};
 
 /// An agent whose error is the text of the message.
@@ -38,7 +38,11 @@ async fn passes_every_code_of_an_agent_on_unchanged() {
         let codes = KINDS.iter().map(|kind| i64::from(kind.row().jsonrpc)).chain([-32050, -31999, 0, 42]);
         for code in codes {
             let object = format!(r#"{{"message":"m","code":{code},"data":[{{"x":12345678901234567890}}],"more":1.0}}"#);
-            let (method, mut params) = if version == Version::V1_0 { ("SendMessage", message_v1("m")) } else { ("message/send", message_v03("m")) };
+            let (method, mut params) = if version == Version::V1_0 {
+                ("SendMessage", message_v1("m"))
+            } else {
+                ("message/send", message_v03("m"))
+            };
             params["message"]["parts"][0]["text"] = json!(object);
             let answer = gateway.post("a", call(method, params)).await;
             assert_eq!(answer.text(), format!(r#"{{"jsonrpc":"2.0","id":1,"error":{object}}}"#), "byte for byte");
@@ -56,7 +60,10 @@ async fn translates_an_agents_error_for_the_other_version() {
         let error = told(&gateway, Version::V1_0, &object).await;
         assert_eq!((&error["code"], &error["message"]), (&json!(row.jsonrpc), &json!("m")), "{kind:?}");
         assert_eq!(error["data"][0]["@type"], "type.googleapis.com/google.rpc.ErrorInfo");
-        assert_eq!((&error["data"][0]["reason"], &error["data"][0]["domain"]), (&json!(row.reason), &json!("a2a-protocol.org")));
+        assert_eq!(
+            (&error["data"][0]["reason"], &error["data"][0]["domain"]),
+            (&json!(row.reason), &json!("a2a-protocol.org"))
+        );
     }
     gateway.finish().await;
     let (_new, gateway) = failing("1.0").await;

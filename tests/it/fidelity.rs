@@ -30,14 +30,23 @@ async fn forwards_a_unary_call_untouched_in_both_versions() {
     {
         let agent = echo_with(result, &[]).await;
         let gateway = gateway(&agent, version).await;
-        for id in [r#""a\u0062""#, "1", "-7", r#""1""#] {
+        for id in [r#""ab""#, "1", "-7", r#""1""#] {
             let body = format!(r#"{{"params":{params},"jsonrpc":"2.0","method":"{method}","id":{id}}}"#);
             let answer = gateway.post("a", body).await;
             assert_eq!(answer.text(), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
             let seen = agent.last();
             assert_eq!(seen.raw_params(), params);
-            assert!(seen.body.windows(id.len() + 5).any(|part| part == format!(r#""id":{id}"#).as_bytes()), "the id too");
+            assert!(
+                seen.body.windows(id.len() + 5).any(|part| part == format!(r#""id":{id}"#).as_bytes()),
+                "the id too"
+            );
             assert_eq!(seen.headers["a2a-version"], version);
+        }
+        // Ids that an agent could echo in other bytes are the caller's alone; the agent gets one of ours.
+        for id in [r#""caf\u00e9""#, "\"caf\u{e9}\"", "12345678901234567890", "null", "-0"] {
+            let body = format!(r#"{{"params":{params},"jsonrpc":"2.0","method":"{method}","id":{id}}}"#);
+            let answer = gateway.post("a", body).await;
+            assert_eq!(answer.text(), format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#));
         }
         gateway.finish().await;
     }
@@ -46,13 +55,18 @@ async fn forwards_a_unary_call_untouched_in_both_versions() {
 #[tokio::test]
 async fn forwards_every_event_untouched() {
     const EVENTS: &[&str] = &[
+        r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"},"n":12345678901234567890}}"#,
         RESULT_V1,
-        r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"},"n":12345678901234567890}}"#,
     ];
     let agent = echo_with(RESULT_V1, EVENTS).await;
     let gateway = gateway(&agent, "1.0").await;
-    let answer = gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendStreamingMessage","id":"s","params":{PARAMS_V1}}}"#)).await;
-    let expected: String = EVENTS.iter().map(|event| format!("data: {{\"jsonrpc\":\"2.0\",\"id\":\"s\",\"result\":{event}}}\n\n")).collect();
+    let answer = gateway
+        .post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendStreamingMessage","id":"s","params":{PARAMS_V1}}}"#))
+        .await;
+    let expected: String = EVENTS
+        .iter()
+        .map(|event| format!("data: {{\"jsonrpc\":\"2.0\",\"id\":\"s\",\"result\":{event}}}\n\n"))
+        .collect();
     assert_eq!(answer.text(), expected);
     assert_eq!(agent.last().raw_params(), PARAMS_V1);
     gateway.finish().await;
@@ -60,22 +74,34 @@ async fn forwards_every_event_untouched() {
 
 #[tokio::test]
 async fn never_forwards_what_an_agent_could_read_differently() {
-    let agent = echo_with(RESULT_V1, &[]).await;
+    const MINE: &str = r#"{"task":{"id":"mine","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
+    let agent = echo_with(MINE, &[]).await;
     let gateway = gateway(&agent, "1.0").await;
     for params in [
+        "{\"message\":{\"messageId\":\"m\",\"role\":\"ROLE_USER\",\"parts\":[{\"text\":\"x\"}],\"taskId\":\"mine\",\"ta\u{17f}kId\":\"theirs\"}}",
+        r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}],"taskId":"mine"},"configuration":{"pushNotificationConfig":{"url":"http://theirs/"}}}"#,
         r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}],"task_id":"mine"}}"#,
         r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}],"taskId":"mine","TASKID":"theirs"}}"#,
         r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}],"task\u0049d":"mine"}}"#,
     ] {
-        let answer = gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendMessage","id":1,"params":{params}}}"#)).await;
+        let answer =
+            gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendMessage","id":1,"params":{params}}}"#)).await;
         assert!(answer.json().get("result").is_some(), "{}", answer.text());
         let forwarded = agent.last().raw_params();
-        assert!(!forwarded.contains("task_id") && !forwarded.contains("theirs") && !forwarded.contains('\\'), "{forwarded}");
-        assert_eq!(forwarded.contains("\"taskId\":\"mine\""), true, "{forwarded}");
+        assert!(
+            !forwarded.contains("task_id") && !forwarded.contains("theirs") && !forwarded.contains('\\'),
+            "{forwarded}"
+        );
+        assert!(forwarded.contains("\"taskId\":\"mine\""), "{forwarded}");
     }
     let before = agent.calls().len();
+    let nested = r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{"taskPushNotificationConfig":{"url":"https://h","taskId":"theirs"}}}"#;
+    let answer =
+        gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendMessage","id":1,"params":{nested}}}"#)).await;
+    assert_eq!(answer.json()["error"]["code"], -32602, "{}", answer.text());
     let twice = r#"{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}],"taskId":"a","taskId":"b"}}"#;
-    let answer = gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendMessage","id":1,"params":{twice}}}"#)).await;
+    let answer =
+        gateway.post("a", format!(r#"{{"jsonrpc":"2.0","method":"SendMessage","id":1,"params":{twice}}}"#)).await;
     assert_eq!(answer.json()["error"]["code"], -32602, "{}", answer.text());
     assert_eq!(agent.calls().len(), before, "nothing was sent");
     gateway.finish().await;
@@ -129,7 +155,10 @@ async fn passes_on_only_the_headers_that_it_should() {
         assert!(!seen.contains_key(gone), "{gone}");
     }
     assert_eq!(seen["x-user"], "configured", "the operator's word is the last");
-    assert_eq!((&seen["x-secret"], &seen["x-tenant"]), (&"s3".parse().unwrap(), &"t1".parse::<http::HeaderValue>().unwrap()));
+    assert_eq!(
+        (&seen["x-secret"], &seen["x-tenant"]),
+        (&"s3".parse().unwrap(), &"t1".parse::<http::HeaderValue>().unwrap())
+    );
     assert_eq!(seen["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_eq!(seen["a2a-extensions"], "https://e/x,https://e/y");
     gateway.finish().await;

@@ -1,8 +1,8 @@
 //! Our schema is the published one, and our table of operations is what the schema says.
 
+use prost_reflect::prost::Message as _;
 use prost_reflect::prost_types::{FileDescriptorProto, FileDescriptorSet};
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
-use prost_reflect::prost::Message as _;
 use serde_json::json;
 use switchboard::operation::METHODS;
 use switchboard::proto::DESCRIPTOR_SET;

@@ -46,7 +46,8 @@ async fn every_operation_of_every_sdk_works_with_every_agent() {
     let gateway = TestGateway::with(&entries).await;
     for (caller, script) in CALLERS {
         for (agent, _) in &agents {
-            let arguments = ["--base", &format!("{}/a2a/{agent}", gateway.base), "--key", KEY].map(str::to_owned).to_vec();
+            let arguments =
+                ["--base", &format!("{}/a2a/{agent}", gateway.base), "--key", KEY].map(str::to_owned).to_vec();
             let steps = peers::run(caller, script, arguments, Vec::new()).await;
             check(&steps, caller, agent);
             look_at_values(&steps, caller, agent);
@@ -81,7 +82,8 @@ fn look_at_values(steps: &Value, caller: Sdk, agent: &str) {
     // The text went there and came back; the SDK's 0.3 agent says it in an artifact or a message alike.
     assert!(shown("send").contains("echo"), "{caller:?} to {agent}: {}", shown("send"));
     let stream = value("stream");
-    let last = stream.as_array().and_then(|events| events.last()).unwrap_or_else(|| panic!("no events: {stream}")).to_string();
+    let last =
+        stream.as_array().and_then(|events| events.last()).unwrap_or_else(|| panic!("no events: {stream}")).to_string();
     assert!(last.to_lowercase().contains("completed"), "{caller:?} to {agent}: {last}");
     let chunks = value("stream_chunks").as_array().map_or(0, Vec::len);
     assert!(chunks >= 4, "{caller:?} to {agent}: {chunks} events");
@@ -106,7 +108,9 @@ async fn the_programs_of_litellms_documentation_work_unchanged() {
         let other = if *agent == "new" { "0.3" } else { "1.0" };
         let pins = [String::new(), format!(", protocolVersion: '{other}'")];
         for pin in pins {
-            let entry = format!("agents:\n- agent_name: {agent}\n  agent_card_params: {{url: '{url}'{pin}}}\n  litellm_params: {{is_public: false}}");
+            let entry = format!(
+                "agents:\n- agent_name: {agent}\n  agent_card_params: {{url: '{url}'{pin}}}\n  litellm_params: {{is_public: false}}"
+            );
             let gateway = TestGateway::start(&entry).await;
             for (caller, _) in CALLERS {
                 // A card that offers one version is readable for that generation only; 1.x clients read both.

@@ -12,11 +12,12 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use crate::support::fake::event;
-use crate::support::gateway::{TestGateway, message_v03, message_v1};
+use crate::support::gateway::{TestGateway, message_v1, message_v03};
 use crate::support::{FakeAgent, FakeReply};
 
 const TASK: &str = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}}"#;
-const ARTIFACT: &str = r#"{"artifactUpdate":{"taskId":"t","contextId":"c","artifact":{"artifactId":"a","parts":[{"text":"x"}]}}}"#;
+const ARTIFACT: &str =
+    r#"{"artifactUpdate":{"taskId":"t","contextId":"c","artifact":{"artifactId":"a","parts":[{"text":"x"}]}}}"#;
 const DONE: &str = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
 
 type Feed = Sender<io::Result<Bytes>>;
@@ -40,7 +41,8 @@ async fn piece(body: &mut Incoming) -> String {
 }
 
 fn data(piece: &str) -> Value {
-    let line = piece.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_else(|| panic!("no data in {piece:?}"));
+    let line =
+        piece.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or_else(|| panic!("no data in {piece:?}"));
     serde_json::from_str(line).unwrap()
 }
 
@@ -129,7 +131,10 @@ async fn keeps_quiet_streams_open_with_comments() {
     while let Some(frame) = timeout(Duration::from_secs(5), body.frame()).await.unwrap() {
         rest += &String::from_utf8_lossy(&frame.unwrap().into_data().unwrap());
     }
-    assert_eq!(data(rest.trim_start_matches(": keep-alive\n\n"))["result"], serde_json::from_str::<Value>(DONE).unwrap());
+    assert_eq!(
+        data(rest.trim_start_matches(": keep-alive\n\n"))["result"],
+        serde_json::from_str::<Value>(DONE).unwrap()
+    );
     gateway.finish().await;
 }
 
@@ -138,7 +143,8 @@ async fn answers_an_error_before_the_first_event_as_each_version_wants_it() {
     let agent = FakeAgent::start(|seen| {
         let id = seen.json()["id"].clone();
         // As 0.3 agents do it: an error as the only event.
-        let event = format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32001,\"message\":\"gone\"}}}}\n\n");
+        let event =
+            format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32001,\"message\":\"gone\"}}}}\n\n");
         FakeReply::Whole(200, "text/event-stream", event)
     })
     .await;
@@ -158,7 +164,8 @@ async fn gives_a_0_3_caller_one_task_and_a_final_event() {
     let agent = FakeAgent::start(move |seen| FakeReply::events(&seen, &[TASK, snapshot])).await;
     let gateway = gateway(&agent, "").await;
     let answer = gateway.post("a", crate::support::gateway::call("message/stream", message_v03("m"))).await;
-    let kinds: Vec<_> = answer.events().iter().map(|event| event["result"]["kind"].as_str().unwrap().to_owned()).collect();
+    let kinds: Vec<_> =
+        answer.events().iter().map(|event| event["result"]["kind"].as_str().unwrap().to_owned()).collect();
     assert_eq!(kinds, ["task", "artifact-update", "status-update"]);
     assert_eq!(answer.events()[2]["result"]["final"], true);
     let waiting = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_INPUT_REQUIRED"}}}"#;
@@ -187,8 +194,13 @@ async fn streams_by_the_alias_and_by_accept() {
 #[tokio::test]
 async fn begins_a_1_0_subscription_with_the_task() {
     let agent = FakeAgent::start(|seen| match seen.json()["method"].as_str().unwrap() {
-        "tasks/get" => FakeReply::result(&seen, r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"working"}}"#),
-        _ => FakeReply::events(&seen, &[r#"{"kind":"status-update","taskId":"t","contextId":"c","status":{"state":"completed"},"final":true}"#]),
+        "tasks/get" => {
+            FakeReply::result(&seen, r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"working"}}"#)
+        }
+        _ => FakeReply::events(
+            &seen,
+            &[r#"{"kind":"status-update","taskId":"t","contextId":"c","status":{"state":"completed"},"final":true}"#],
+        ),
     })
     .await;
     let config = format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url);

@@ -5,7 +5,6 @@ pub mod gateway;
 pub mod peers;
 
 pub use fake::{FakeAgent, FakeReply, Seen};
-pub use gateway::{Answer, TestGateway};
 
 /// Pretty enough to read in a failure.
 pub fn json(bytes: &[u8]) -> serde_json::Value {

@@ -8,7 +8,10 @@ use crate::support::gateway::{TestGateway, call, message_v1};
 use crate::support::{FakeAgent, FakeReply, Seen};
 
 async fn gateway(agent: &FakeAgent) -> TestGateway {
-    let config = format!("timeouts: {{unary_ms: 400, stream_idle_ms: 400}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url);
+    let config = format!(
+        "timeouts: {{unary_ms: 400, stream_idle_ms: 400}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}",
+        agent.url
+    );
     TestGateway::start(&config).await
 }
 
@@ -25,7 +28,12 @@ async fn calls_nonsense_by_its_name() {
         (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{},"error":{"code":1,"message":"x"}}"#, -32006),
         (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{"neither":1}}"#, -32006),
         (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":[]}"#, -32006),
-        (200, "application/json", r#"{"jsonrpc":"2.0","id":ID,"result":{"task":{"id":"a"},"message":{"messageId":"b"}}}"#, -32006),
+        (
+            200,
+            "application/json",
+            r#"{"jsonrpc":"2.0","id":ID,"result":{"task":{"id":"a"},"message":{"messageId":"b"}}}"#,
+            -32006,
+        ),
         (500, "text/plain", "Internal Server Error", -32006),
         (404, "text/plain", "Not Found", -32603),
         (401, "text/plain", "who are you", -32603),
@@ -78,11 +86,120 @@ async fn ends_a_stream_that_changes_its_task_or_mixes_in_a_message() {
 }
 
 #[tokio::test]
+async fn withholds_another_task_from_a_0_3_caller_too() {
+    for answer in [
+        r#"{"id":"THEIRS","contextId":"c","status":{"state":"completed"}}"#,
+        r#"{"kind":"status-update","taskId":"mine","id":"THEIRS","status":{"state":"completed"}}"#,
+        r#"{"kind":"task","id":"THEIRS","taskId":"mine","contextId":"c","status":{"state":"completed"}}"#,
+        "{}",
+    ] {
+        let agent = FakeAgent::start(move |seen| FakeReply::result(&seen, answer)).await;
+        let gateway =
+            TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url)).await;
+        let reply = gateway.rpc("a", "tasks/get", json!({ "id": "mine" })).await;
+        assert_eq!(reply["error"]["code"], -32006, "{answer}: {reply}");
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn ends_a_stream_in_good_order_once_its_task_has_ended() {
+    let done = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
+    for dies in [true, false] {
+        let (feed, reply) = FakeReply::fed();
+        let reply = std::sync::Mutex::new(Some(reply));
+        let agent = FakeAgent::start(move |_| reply.lock().unwrap().take().expect("one call")).await;
+        let gateway = gateway(&agent).await;
+        feed.send(crate::support::fake::event(1, done)).await.unwrap();
+        if dies {
+            // After the event has left: a server drops what it has not written when it breaks.
+            let feed = feed.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                feed.send(Err(std::io::Error::other("killed"))).await.unwrap();
+            });
+        }
+        // The other agent leaves its stream open for ever.
+        let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
+        assert_eq!(events.len(), 1, "{events:?}");
+        gateway.finish().await;
+    }
+    let late = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}}"#;
+    let agent = FakeAgent::start(move |seen| FakeReply::events(&seen, &[done, late])).await;
+    let gateway = gateway(&agent).await;
+    let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
+    assert_eq!(events[1]["error"]["code"], -32006, "nothing comes after the end: {events:?}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn survives_addresses_that_are_none() {
+    let long = "x".repeat(70_000);
+    for bad in ["http://a{b/", &format!("http://h/{long}")] {
+        let card = format!(
+            r#"{{"name":"n","supportedInterfaces":[{{"url":"{bad}","protocolBinding":"JSONRPC","protocolVersion":"1.0"}}]}}"#
+        );
+        let location = bad.to_owned();
+        let agent = FakeAgent::raw(move |seen: Seen| match seen.method.as_str() {
+            "GET" => FakeReply::json(card.clone()),
+            _ if location.len() < 100 => FakeReply::With(307, vec![("location", location.clone())], String::new()),
+            _ => FakeReply::result(&seen, r#"{"task":{"id":"t","status":{"state":"TASK_STATE_COMPLETED"}}}"#),
+        })
+        .await;
+        let gateway = TestGateway::with(&[("a", &agent.url)]).await;
+        let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
+        assert!(reply.get("result").is_some() || reply["error"]["code"] == -32006, "{reply}");
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn forgets_a_made_up_card_when_the_agent_comes_up() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let config = format!("cards: {{retry_ms: 1}}\nagents:\n- {{name: a, url: 'http://{address}'}}");
+    let gateway = TestGateway::start(&config).await;
+    assert_eq!(gateway.rpc("a", "SendMessage", message_v1("m")).await["error"]["code"], -32603, "it is down");
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let agent = FakeAgent::on(listener, move |seen: Seen| match seen.method.as_str() {
+        "GET" => FakeReply::json(format!(
+            r#"{{"name":"n","supportedInterfaces":[{{"url":"http://{address}/","protocolBinding":"JSONRPC","protocolVersion":"1.0"}}]}}"#
+        )),
+        _ => {
+            FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
+    assert!(reply.get("result").is_some(), "{reply}");
+    assert_eq!(agent.last().json()["method"], "SendMessage", "as its card says");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn records_where_a_call_failed_and_who_was_refused() {
+    let agent = FakeAgent::start(|seen| FakeReply::error(&seen, r#"{"code":-32001,"message":"gone"}"#)).await;
+    let mut gateway = gateway(&agent).await;
+    gateway.rpc("a", "GetTask", json!({ "id": "t" })).await;
+    let record = gateway.record().await;
+    assert_eq!((record.attempts, record.sent, record.agent_version), (1, Some("sent"), Some("1.0")));
+    assert!(record.endpoint.is_some());
+    gateway.rpc("a", "GetTask", json!({ "id": "x".repeat(300) })).await;
+    let record = gateway.record().await;
+    assert_eq!((record.operation, record.error, record.sent), (None, Some("INVALID_PARAMS"), Some("not_sent")));
+    gateway.post("ghost", "{}").await;
+    assert_eq!(gateway.record().await.error, Some("AGENT_NOT_FOUND"));
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn says_whether_anything_was_sent() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
-    let gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: 'http://{address}', protocol_version: '1.0'}}")).await;
+    let gateway =
+        TestGateway::start(&format!("agents:\n- {{name: a, url: 'http://{address}', protocol_version: '1.0'}}")).await;
     let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
     assert_eq!(reply["error"]["data"][0]["reason"], "UPSTREAM_UNAVAILABLE");
     assert!(reply["error"]["message"].as_str().unwrap().contains("nothing was sent"), "{reply}");
@@ -104,12 +221,28 @@ async fn gives_up_on_an_agent_that_is_silent() {
 
 #[tokio::test]
 async fn bounds_what_an_agent_may_send() {
-    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, &format!(r#"{{"task":{{"id":"t","x":"{}"}}}}"#, "x".repeat(5_000)))).await;
-    let config = format!("limits: {{reply_bytes_max: 4096, event_bytes_max: 4096}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url);
+    let agent = FakeAgent::start(|seen| {
+        FakeReply::result(&seen, &format!(r#"{{"task":{{"id":"t","x":"{}"}}}}"#, "x".repeat(5_000)))
+    })
+    .await;
+    let config = format!(
+        "limits: {{reply_bytes_max: 4096, event_bytes_max: 4096}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}",
+        agent.url
+    );
     let gateway = TestGateway::start(&config).await;
     let reply = gateway.rpc("a", "SendMessage", message_v1("m")).await;
     assert!(reply["error"]["message"].as_str().unwrap().contains("larger than allowed"), "{reply}");
-    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, &format!(r#"{{"task":{{"id":"t","status":{{"state":"TASK_STATE_COMPLETED"}},"x":{}1{}}}}}"#, "[".repeat(60), "]".repeat(60)))).await;
+    let agent = FakeAgent::start(|seen| {
+        FakeReply::result(
+            &seen,
+            &format!(
+                r#"{{"task":{{"id":"t","status":{{"state":"TASK_STATE_COMPLETED"}},"x":{}1{}}}}}"#,
+                "[".repeat(60),
+                "]".repeat(60)
+            ),
+        )
+    })
+    .await;
     let gateway_2 = self::gateway(&agent).await;
     let reply = gateway_2.rpc("a", "SendMessage", message_v1("m")).await;
     assert!(reply["error"]["message"].as_str().unwrap().contains("nested deeper"), "{reply}");
@@ -125,7 +258,10 @@ async fn follows_one_redirect_within_the_origin_and_none_beyond() {
         _ => FakeReply::result(&seen, r#"{"task":{"id":"t","status":{"state":"TASK_STATE_COMPLETED"}}}"#),
     })
     .await;
-    let config = format!("agents:\n- {{name: a, url: '{0}/rpc', protocol_version: '1.0'}}\n- {{name: b, url: '{0}/away', protocol_version: '1.0'}}", agent.url);
+    let config = format!(
+        "agents:\n- {{name: a, url: '{0}/rpc', protocol_version: '1.0'}}\n- {{name: b, url: '{0}/away', protocol_version: '1.0'}}",
+        agent.url
+    );
     let gateway = TestGateway::start(&config).await;
     assert!(gateway.rpc("a", "SendMessage", message_v1("m")).await.get("result").is_some());
     assert_eq!(gateway.rpc("b", "SendMessage", message_v1("m")).await["error"]["code"], -32006);
@@ -134,7 +270,10 @@ async fn follows_one_redirect_within_the_origin_and_none_beyond() {
 
 #[tokio::test]
 async fn takes_a_plain_json_answer_to_a_streaming_call() {
-    let agent = FakeAgent::start(|seen| FakeReply::result(&seen, r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"x"}]}}"#)).await;
+    let agent = FakeAgent::start(|seen| {
+        FakeReply::result(&seen, r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"x"}]}}"#)
+    })
+    .await;
     let gateway = gateway(&agent).await;
     let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
     assert_eq!(events.len(), 1);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::gateway::{TestGateway, call, message_v03, message_v1};
+use crate::support::gateway::{TestGateway, call, message_v1, message_v03};
 use crate::support::{FakeAgent, FakeReply, Seen};
 
 /// Speaks the version of the method that it is called with, and has a card that offers `versions`.
@@ -38,7 +38,10 @@ async fn speaks_the_agents_version_and_answers_in_the_callers() {
         assert_eq!(reply["result"]["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{offered:?}");
         assert_eq!(agent.last().json()["method"], spoken_to_v1, "{offered:?}");
         let reply = gateway.rpc("a", "message/send", message_v03("m")).await;
-        assert_eq!((&reply["result"]["kind"], &reply["result"]["status"]["state"]), (&json!("task"), &json!("completed")));
+        assert_eq!(
+            (&reply["result"]["kind"], &reply["result"]["status"]["state"]),
+            (&json!("task"), &json!("completed"))
+        );
         assert_eq!(agent.last().json()["method"], spoken_to_v03, "{offered:?}");
         gateway.finish().await;
     }
@@ -91,7 +94,8 @@ async fn takes_a_missing_version_by_the_method_unless_it_is_strict() {
     let lax = TestGateway::with(&[("a", &agent.url)]).await;
     assert!(lax.rpc("a", "SendMessage", message_v1("m")).await.get("result").is_some());
     lax.finish().await;
-    let strict = TestGateway::start(&format!("strict_version: true\nagents:\n- {{name: a, url: '{}'}}", agent.url)).await;
+    let strict =
+        TestGateway::start(&format!("strict_version: true\nagents:\n- {{name: a, url: '{}'}}", agent.url)).await;
     assert_eq!(strict.rpc("a", "SendMessage", message_v1("m")).await["error"]["code"], -32009);
     assert!(strict.rpc("a", "message/send", message_v03("m")).await.get("result").is_some());
     let named = strict.post_with("a", &[("a2a-version", "1.0")], call("SendMessage", message_v1("m"))).await;
@@ -105,10 +109,17 @@ async fn lists_tasks_under_the_old_name_where_the_agent_can() {
         FakeReply::result(&seen, r#"{"tasks":[{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}],"nextPageToken":"","pageSize":50,"totalSize":1}"#)
     })
     .await;
-    let config = format!("agents:\n- {{name: new, url: '{0}', protocol_version: '1.0'}}\n- {{name: old, url: '{0}', protocol_version: '0.3'}}", agent.url);
+    let config = format!(
+        "agents:\n- {{name: new, url: '{0}', protocol_version: '1.0'}}\n- {{name: old, url: '{0}', protocol_version: '0.3'}}",
+        agent.url
+    );
     let gateway = TestGateway::start(&config).await;
     let reply = gateway.rpc("new", "tasks/list", json!({ "contextId": "c", "status": "working" })).await;
-    assert_eq!((&reply["result"]["tasks"][0]["kind"], &reply["result"]["totalSize"]), (&json!("task"), &json!(1)), "{reply}");
+    assert_eq!(
+        (&reply["result"]["tasks"][0]["kind"], &reply["result"]["totalSize"]),
+        (&json!("task"), &json!(1)),
+        "{reply}"
+    );
     assert_eq!(agent.last().json()["params"], json!({ "contextId": "c", "status": "TASK_STATE_WORKING" }));
     let before = agent.calls().len();
     for method in ["tasks/list", "ListTasks"] {

@@ -13,11 +13,10 @@ use http::{HeaderName, HeaderValue};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::{Asked, Doors};
 use crate::call::EventStream;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::operation::Version;
 use crate::wire::json::EventWriter;
 use crate::wire::jsonrpc;
@@ -29,7 +28,6 @@ struct Writing {
     id: Bytes,
     version: Version,
     keep_alive: Duration,
-    stop: CancellationToken,
     ready: VecDeque<Bytes>,
     done: bool,
 }
@@ -42,7 +40,6 @@ pub(super) fn response(doors: &Doors, asked: &Asked, events: EventStream) -> Res
         id: asked.id.clone(),
         version: asked.version,
         keep_alive: doors.gateway.settings.timeouts.keep_alive,
-        stop: doors.end_streams.clone(),
         ready: VecDeque::new(),
         done: false,
     };
@@ -78,16 +75,9 @@ impl Writing {
             if self.done {
                 return None;
             }
-            let event = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {
-                    let message = "the gateway is restarting: subscribe to the task again";
-                    Some(Err(Error::new(Kind::Overloaded, message).retry_after_is(Duration::from_secs(1))))
-                }
-                event = timeout(self.keep_alive, self.events.next()) => match event {
-                    Err(_) => return Some(sse::KEEP_ALIVE),
-                    Ok(event) => event,
-                },
+            let event = match timeout(self.keep_alive, self.events.next()).await {
+                Err(_) => return Some(sse::KEEP_ALIVE),
+                Ok(event) => event,
             };
             let written = match event {
                 None => {

@@ -16,8 +16,10 @@ impl Scan<'_> {
             Version::V1_0 => self.wrapped_kind()?,
             Version::V0_3 => self.bare_kind()?,
         };
+        // A bare 0.3 object has its own id only as a task; everything else names its task as taskId.
         let id_slot = match (version, kind) {
             (Version::V0_3, Some(PayloadKind::Task)) => Slot::Id,
+            (Version::V0_3, None) if self.is_present(Slot::Id) => Slot::Id,
             _ => Slot::TaskId,
         };
         let state = match (self.plain(Slot::State)?, version) {
@@ -42,7 +44,8 @@ impl Scan<'_> {
             (Slot::StatusUpdate, PayloadKind::StatusUpdate),
             (Slot::ArtifactUpdate, PayloadKind::ArtifactUpdate),
         ];
-        let mut present = kinds.iter().filter(|(slot, _)| self.is_present(*slot));
+        // `null` is an absent payload.
+        let mut present = kinds.iter().filter(|(slot, _)| self.values[*slot as usize] == Some(b"{"));
         match (present.next(), present.next()) {
             (found, None) => Some(found.map(|(_, kind)| *kind)),
             _ => None,

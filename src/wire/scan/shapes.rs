@@ -19,6 +19,8 @@ pub(super) struct Member {
     pub(super) shape: Option<&'static Shape>,
     /// The elements of its array are parts.
     pub(super) counts_parts: bool,
+    /// It must not stand here: it belongs to the other version, or to another operation, whose readers would take it.
+    pub(super) foreign: bool,
 }
 
 /// A member whose value is kept.
@@ -49,12 +51,13 @@ impl Shape {
         self.members.iter().enumerate().find(|(_, member)| member.name.as_bytes() == name)
     }
 
-    /// Whether some reader could take `name` for one of the members: other case, underscores, or escapes in it.
+    /// Whether some reader could take `name` for one of the members: other case or letters, underscores, escapes.
     pub(super) fn resembles(&self, name: &[u8]) -> bool {
         if self.members.is_empty() {
             return false;
         }
-        if name.contains(&b'\\') {
+        // Some readers fold case as Unicode does, where more than one character folds to an ASCII letter.
+        if name.contains(&b'\\') || !name.is_ascii() {
             return true;
         }
         let name = folded(name);
@@ -72,29 +75,33 @@ fn folded(name: &[u8]) -> [u8; FOLDED_MAX] {
 }
 
 const fn only(name: &'static str) -> Member {
-    Member { name, slot: None, shape: None, counts_parts: false }
+    Member { name, slot: None, shape: None, counts_parts: false, foreign: false }
 }
 
 const fn kept(name: &'static str, slot: Slot) -> Member {
-    Member { name, slot: Some(slot), shape: None, counts_parts: false }
+    Member { slot: Some(slot), ..only(name) }
 }
 
 const fn inside(name: &'static str, shape: &'static Shape) -> Member {
-    Member { name, slot: None, shape: Some(shape), counts_parts: false }
+    Member { shape: Some(shape), ..only(name) }
 }
 
 const fn payload(name: &'static str, slot: Slot, shape: &'static Shape) -> Member {
-    Member { name, slot: Some(slot), shape: Some(shape), counts_parts: false }
+    Member { slot: Some(slot), ..inside(name, shape) }
+}
+
+const fn foreign(name: &'static str) -> Member {
+    Member { foreign: true, ..only(name) }
 }
 
 const fn parts() -> Member {
-    Member { name: "parts", slot: None, shape: None, counts_parts: true }
+    Member { counts_parts: true, ..only("parts") }
 }
 
 static MESSAGE_REQUEST: Shape =
     Shape { members: &[only("messageId"), only("taskId"), only("contextId"), only("referenceTaskIds"), parts()] };
 static AUTHENTICATION: Shape = Shape { members: &[only("scheme"), only("schemes"), only("credentials")] };
-static PUSH_CONFIG: Shape = Shape {
+static PUSH_V1: Shape = Shape {
     members: &[
         kept("tenant", Slot::Tenant),
         only("id"),
@@ -102,54 +109,121 @@ static PUSH_CONFIG: Shape = Shape {
         only("url"),
         only("token"),
         inside("authentication", &AUTHENTICATION),
+        foreign("pushNotificationConfig"),
     ],
 };
-/// Inside a send or a 0.3 request. A tenant of its own would be a second one, so it shares the slot.
-static CONFIGURATION: Shape = Shape {
+/// Inside another object, which says the tenant and the task.
+static NESTED_PUSH: Shape = Shape {
     members: &[
-        inside("taskPushNotificationConfig", &PUSH_CONFIG),
-        inside("pushNotificationConfig", &PUSH_CONFIG),
+        foreign("tenant"),
+        only("id"),
+        foreign("taskId"),
+        only("url"),
+        only("token"),
+        inside("authentication", &AUTHENTICATION),
+    ],
+};
+static CONFIGURATION_V1: Shape = Shape {
+    members: &[
+        inside("taskPushNotificationConfig", &NESTED_PUSH),
+        foreign("pushNotificationConfig"),
         only("historyLength"),
         only("returnImmediately"),
-        only("blocking"),
+        foreign("blocking"),
     ],
 };
-static SEND_REQUEST: Shape = Shape {
+static CONFIGURATION_V03: Shape = Shape {
+    members: &[
+        inside("pushNotificationConfig", &NESTED_PUSH),
+        foreign("taskPushNotificationConfig"),
+        only("historyLength"),
+        only("blocking"),
+        foreign("returnImmediately"),
+    ],
+};
+static SEND_V1: Shape = Shape {
     members: &[
         kept("tenant", Slot::Tenant),
         inside("message", &MESSAGE_REQUEST),
-        inside("configuration", &CONFIGURATION),
+        inside("configuration", &CONFIGURATION_V1),
+        foreign("request"),
     ],
 };
-static TASK_REQUEST: Shape = Shape {
+static SEND_V03: Shape = Shape {
+    members: &[
+        foreign("tenant"),
+        inside("message", &MESSAGE_REQUEST),
+        inside("configuration", &CONFIGURATION_V03),
+        foreign("request"),
+    ],
+};
+/// Get, cancel and subscribe name the task as `id`; in 0.3 all operations but `set` do.
+static TASK_V1: Shape = Shape {
+    members: &[kept("tenant", Slot::Tenant), only("id"), foreign("taskId"), foreign("name"), only("historyLength")],
+};
+static LIST_V1: Shape = Shape {
     members: &[
         kept("tenant", Slot::Tenant),
-        only("id"),
-        only("taskId"),
         only("contextId"),
-        only("pushNotificationConfigId"),
+        only("status"),
         only("pageSize"),
         only("pageToken"),
         only("historyLength"),
-        only("status"),
+        foreign("id"),
+        foreign("taskId"),
     ],
 };
-static PUSH_REQUEST_0_3: Shape = Shape {
+static PUSH_OF_TASK_V1: Shape = Shape {
     members: &[
         kept("tenant", Slot::Tenant),
-        only("id"),
         only("taskId"),
-        inside("pushNotificationConfig", &PUSH_CONFIG),
+        only("id"),
+        foreign("pushNotificationConfigId"),
+        foreign("name"),
+    ],
+};
+static PUSHES_OF_TASK_V1: Shape = Shape {
+    members: &[
+        kept("tenant", Slot::Tenant),
+        only("taskId"),
+        only("pageSize"),
+        only("pageToken"),
+        foreign("id"),
+        foreign("parent"),
+    ],
+};
+static TASK_V03: Shape = Shape {
+    members: &[
+        foreign("tenant"),
+        only("id"),
+        foreign("taskId"),
+        foreign("name"),
+        only("pushNotificationConfigId"),
+        only("historyLength"),
+    ],
+};
+static SET_V03: Shape = Shape {
+    members: &[
+        foreign("tenant"),
+        only("taskId"),
+        foreign("id"),
+        inside("pushNotificationConfig", &NESTED_PUSH),
+        foreign("url"),
     ],
 };
 
 /// The members of a request that policy reads.
 pub fn request_shape(rpc: Rpc, version: Version) -> &'static Shape {
-    match (rpc, version) {
-        (Rpc::SendMessage | Rpc::SendStreamingMessage, _) => &SEND_REQUEST,
-        (Rpc::CreatePushConfig, Version::V1_0) => &PUSH_CONFIG,
-        (Rpc::CreatePushConfig, Version::V0_3) => &PUSH_REQUEST_0_3,
-        _ => &TASK_REQUEST,
+    match (version, rpc) {
+        (Version::V1_0, Rpc::SendMessage | Rpc::SendStreamingMessage) => &SEND_V1,
+        (Version::V1_0, Rpc::GetTask | Rpc::CancelTask | Rpc::SubscribeToTask) => &TASK_V1,
+        (Version::V1_0, Rpc::ListTasks | Rpc::GetExtendedAgentCard) => &LIST_V1,
+        (Version::V1_0, Rpc::CreatePushConfig) => &PUSH_V1,
+        (Version::V1_0, Rpc::GetPushConfig | Rpc::DeletePushConfig) => &PUSH_OF_TASK_V1,
+        (Version::V1_0, Rpc::ListPushConfigs) => &PUSHES_OF_TASK_V1,
+        (Version::V0_3, Rpc::SendMessage | Rpc::SendStreamingMessage) => &SEND_V03,
+        (Version::V0_3, Rpc::CreatePushConfig) => &SET_V03,
+        (Version::V0_3, _) => &TASK_V03,
     }
 }
 
@@ -179,6 +253,16 @@ static BARE_0_3: Shape = Shape {
         inside("status", &STATUS),
     ],
 };
+/// The answer to get and cancel: a task, whatever its `kind` says.
+static BARE_TASK_0_3: Shape = Shape {
+    members: &[
+        kept("kind", Slot::Kind),
+        kept("id", Slot::Id),
+        foreign("taskId"),
+        kept("contextId", Slot::ContextId),
+        inside("status", &STATUS),
+    ],
+};
 static PUSH_ANSWER: Shape = Shape { members: &[kept("taskId", Slot::TaskId)] };
 static FREE: Shape = Shape { members: &[] };
 
@@ -187,7 +271,7 @@ pub fn answer_shape(rpc: Rpc, version: Version) -> &'static Shape {
     match (rpc, version) {
         (Rpc::SendMessage | Rpc::SendStreamingMessage | Rpc::SubscribeToTask, _) => event_shape(version),
         (Rpc::GetTask | Rpc::CancelTask, Version::V1_0) => &TASK,
-        (Rpc::GetTask | Rpc::CancelTask, Version::V0_3) => &BARE_0_3,
+        (Rpc::GetTask | Rpc::CancelTask, Version::V0_3) => &BARE_TASK_0_3,
         (Rpc::CreatePushConfig | Rpc::GetPushConfig, _) => &PUSH_ANSWER,
         _ => &FREE,
     }

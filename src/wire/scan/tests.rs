@@ -29,7 +29,10 @@ fn refuses_second_and_disguised_spellings_of_what_policy_reads() {
         r#"{"message":{"reference_task_ids":["x"]}}"#,
         r#"{"configuration":{"task_push_notification_config":{}}}"#,
         r#"{"configuration":{"taskPushNotificationConfig":{"task_id":"x"}}}"#,
-        r#"{"tenant":"a","configuration":{"taskPushNotificationConfig":{"tenant":"b"}}}"#,
+        r#"{"configuration":{"taskPushNotificationConfig":{"tenant":"b"}}}"#,
+        r#"{"configuration":{"taskPushNotificationConfig":{"taskId":"b"}}}"#,
+        r#"{"configuration":{"pushNotificationConfig":{"url":"http://169.254.169.254/"}}}"#,
+        "{\"message\":{\"taskId\":\"a\",\"ta\u{17f}kId\":\"b\"}}",
     ] {
         assert!(!request(disguised).unwrap().canonical, "{disguised}");
     }

@@ -32,7 +32,8 @@ impl Seen {
     /// The text of `params` as it stood in the body.
     pub fn raw_params(&self) -> String {
         let text = std::str::from_utf8(&self.body).expect("JSON is UTF-8");
-        let envelope: std::collections::HashMap<&str, &serde_json::value::RawValue> = serde_json::from_str(text).expect("an object");
+        let envelope: std::collections::HashMap<&str, &serde_json::value::RawValue> =
+            serde_json::from_str(text).expect("an object");
         envelope["params"].get().to_owned()
     }
 }
@@ -64,7 +65,8 @@ impl FakeReply {
     /// A stream of results under the id of the request.
     pub fn events(seen: &Seen, results: &[&str]) -> Self {
         let id = seen.json()["id"].clone();
-        let events = results.iter().map(|result| format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"));
+        let events =
+            results.iter().map(|result| format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n"));
         Self::Whole(200, "text/event-stream", events.collect())
     }
 
@@ -98,7 +100,11 @@ impl FakeAgent {
 
     /// Starts an agent that answers everything as `script` says.
     pub async fn raw(script: impl Fn(Seen) -> FakeReply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("port 0 is free"), script)
+    }
+
+    /// Starts an agent on a port that is open already.
+    pub fn on(listener: TcpListener, script: impl Fn(Seen) -> FakeReply + Send + Sync + 'static) -> Self {
         let address: SocketAddr = listener.local_addr().expect("it is bound");
         let shared = Shared { script: Arc::new(script), seen: Arc::default() };
         let seen = Arc::clone(&shared.seen);
@@ -141,7 +147,8 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             response.body(Body::from(body)).unwrap()
         }
         FakeReply::Pieces(content_type, pieces) => {
-            let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
+            let pieces =
+                futures_util::stream::unfold(pieces, |mut pieces| async move { Some((pieces.recv().await?, pieces)) });
             Response::builder().header("content-type", content_type).body(Body::from_stream(pieces)).unwrap()
         }
     }

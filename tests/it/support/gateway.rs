@@ -24,7 +24,7 @@ pub const KEY: &str = "sk-test";
 pub struct TestGateway {
     server: Option<Server>,
     pub base: String,
-    records: UnboundedReceiver<Entry>,
+    records: UnboundedReceiver<Box<Entry>>,
     http: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -70,9 +70,16 @@ impl TestGateway {
         Self { server: Some(server), base, records, http }
     }
 
-    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let (head, body) = self.open(method, path, headers, body).await.into_parts();
-        let body = timeout(Duration::from_secs(20), body.collect()).await.expect("the response ends").expect("it is whole");
+        let body =
+            timeout(Duration::from_secs(20), body.collect()).await.expect("the response ends").expect("it is whole");
         Answer { status: head.status, headers: head.headers, body: body.to_bytes() }
     }
 
@@ -89,7 +96,10 @@ impl TestGateway {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a well-formed request");
-        timeout(Duration::from_secs(20), self.http.request(request)).await.expect("a response in time").expect("a response")
+        timeout(Duration::from_secs(20), self.http.request(request))
+            .await
+            .expect("a response in time")
+            .expect("a response")
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -116,15 +126,35 @@ impl TestGateway {
         answer.json()
     }
 
+    /// A caller that can be used while the gateway is being stopped: posts a body and returns the text of the answer.
+    pub fn caller(
+        &self,
+    ) -> impl Fn(&'static str, String) -> futures_util::future::BoxFuture<'static, String> + Send + Sync + use<> {
+        let (base, http) = (self.base.clone(), self.http.clone());
+        move |agent, body| {
+            let request = Request::post(format!("{base}/a2a/{agent}"))
+                .header("authorization", format!("Bearer {KEY}"))
+                .header("content-type", "application/json")
+                .body(Full::new(Bytes::from(body)))
+                .expect("a well-formed request");
+            let response = http.request(request);
+            Box::pin(async move {
+                let body = response.await.expect("a response").into_body().collect().await.expect("a whole body");
+                String::from_utf8_lossy(&body.to_bytes()).into_owned()
+            })
+        }
+    }
+
     /// Opens a stream.
     pub async fn stream(&self, agent: &str, method: &str, params: Value) -> http::Response<Incoming> {
         let bearer = format!("Bearer {KEY}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept", "text/event-stream")];
+        let headers =
+            [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept", "text/event-stream")];
         self.open(Method::POST, &format!("/a2a/{agent}"), &headers, call(method, params)).await
     }
 
     /// The next record of a call.
-    pub async fn record(&mut self) -> Entry {
+    pub async fn record(&mut self) -> Box<Entry> {
         timeout(Duration::from_secs(5), self.records.recv()).await.expect("a record in time").expect("the ledger runs")
     }
 

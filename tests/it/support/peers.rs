@@ -57,7 +57,8 @@ fn python(sdk: Sdk) -> PathBuf {
 }
 
 fn make(sdk: Sdk) -> PathBuf {
-    let lock = fs::read_to_string(scripts().join(format!("{}.txt", sdk.name()))).expect("the lock is in the repository");
+    let lock =
+        fs::read_to_string(scripts().join(format!("{}.txt", sdk.name()))).expect("the lock is in the repository");
     let home = cache().join(format!("python-{}", sdk.name()));
     fs::create_dir_all(cache()).expect("the cache can be made");
     let guard = File::create(cache().join(format!("python-{}.lock", sdk.name()))).expect("a lock file can be made");
@@ -110,7 +111,12 @@ pub fn agent(sdk: Sdk, arguments: &[&str]) -> Arc<Agent> {
 }
 
 /// Runs a script to its end and reads the one document that it prints.
-pub async fn run(sdk: Sdk, script: &'static str, arguments: Vec<String>, environment: Vec<(&'static str, String)>) -> Value {
+pub async fn run(
+    sdk: Sdk,
+    script: &'static str,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+) -> Value {
     let output = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(python(sdk));
         command.arg(scripts().join(script)).args(arguments).envs(environment).stdin(Stdio::null());
@@ -118,9 +124,8 @@ pub async fn run(sdk: Sdk, script: &'static str, arguments: Vec<String>, environ
     });
     let output = output.await.expect("the script does not panic");
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text).unwrap_or_else(|_| {
-        panic!("{script} printed no document: {text}\n{}", String::from_utf8_lossy(&output.stderr))
-    })
+    serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("{script} printed no document: {text}\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// The SDK's own converters and Google's JSON, one question a line.

@@ -1,0 +1,78 @@
+//! Takes the agent's addresses out of every text of its card.
+//!
+//! Interfaces are replaced as a whole; but a documentation link, the params of an extension or a description may
+//! name the same host. What is at an address of the agent is of no use to callers who cannot reach it.
+
+use url::Url;
+
+use crate::proto::{AgentCard, Struct, Value, value::Kind};
+
+/// What stands in the place of an address.
+const WITHHELD: &str = "(address withheld)";
+
+/// Removes from `ours` every address that `theirs` lists as an interface, and `registered`.
+pub(super) fn addresses(ours: &mut AgentCard, theirs: &AgentCard, registered: &str) {
+    let interfaces = theirs.supported_interfaces.iter().filter_map(|interface| {
+        let url = Url::parse(&interface.url).ok().filter(|url| url.has_authority());
+        // A gRPC interface is a bare host and port.
+        Some(url.map_or_else(|| interface.url.clone(), |url| url.authority().to_owned()))
+    });
+    let mut known: Vec<String> = interfaces.chain([registered.to_owned()]).filter(|known| !known.is_empty()).collect();
+    known.sort_unstable_by_key(|known| std::cmp::Reverse(known.len()));
+    known.dedup();
+    let known = Known(known);
+    for url in [&mut ours.documentation_url, &mut ours.icon_url] {
+        *url = url.take().filter(|url| !known.is_in(url));
+    }
+    if let Some(provider) = &mut ours.provider {
+        if known.is_in(&provider.url) {
+            provider.url.clear();
+        }
+        known.withhold(&mut provider.organization);
+    }
+    for text in [&mut ours.name, &mut ours.description, &mut ours.version] {
+        known.withhold(text);
+    }
+    for skill in &mut ours.skills {
+        for text in
+            [&mut skill.name, &mut skill.description].into_iter().chain(&mut skill.examples).chain(&mut skill.tags)
+        {
+            known.withhold(text);
+        }
+    }
+    for extension in ours.capabilities.iter_mut().flat_map(|capabilities| &mut capabilities.extensions) {
+        known.withhold(&mut extension.description);
+        if let Some(params) = &mut extension.params {
+            known.withhold_in_struct(params);
+        }
+    }
+}
+
+struct Known(Vec<String>);
+
+impl Known {
+    fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|known| text.contains(known.as_str()))
+    }
+
+    fn withhold(&self, text: &mut String) {
+        for known in &self.0 {
+            if text.contains(known.as_str()) {
+                *text = text.replace(known.as_str(), WITHHELD);
+            }
+        }
+    }
+
+    fn withhold_in_struct(&self, object: &mut Struct) {
+        object.fields.values_mut().for_each(|value| self.withhold_in_value(value));
+    }
+
+    fn withhold_in_value(&self, value: &mut Value) {
+        match &mut value.kind {
+            Some(Kind::StringValue(text)) => self.withhold(text),
+            Some(Kind::ListValue(list)) => list.values.iter_mut().for_each(|value| self.withhold_in_value(value)),
+            Some(Kind::StructValue(object)) => self.withhold_in_struct(object),
+            _ => {}
+        }
+    }
+}
