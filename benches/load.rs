@@ -7,6 +7,13 @@
 //!
 //! `LOAD_ROUNDS` (7) and `LOAD_SECONDS` (3) set how many rounds are driven and how long each one lasts.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for a reader, far from the limits of their types"
+)]
+
 use std::error::Error;
 use std::process::ExitCode;
 

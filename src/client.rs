@@ -91,7 +91,7 @@ impl Client {
             if let Ok(data) = frame.into_data() {
                 reader.push(data);
             }
-            while let Some(event) = reader.next().map_err(|error| Failure::Refused(error.to_string()))? {
+            while let Some(event) = reader.next_data().map_err(|error| Failure::Refused(error.to_string()))? {
                 print(&result(&event)?);
             }
         }

@@ -137,7 +137,7 @@ async fn tour(client: &Client, agent: &str, version: Version) -> bool {
 fn summary(result: &Value) -> (String, Value) {
     let inner = ["task", "message", "statusUpdate", "artifactUpdate"].iter().find_map(|name| result.get(name));
     let value = inner.unwrap_or(result);
-    let state = value["status"]["state"].as_str().map(|state| state.to_owned());
+    let state = value["status"]["state"].as_str().map(std::borrow::ToOwned::to_owned);
     let text = value["artifact"]["parts"][0]["text"].as_str().or(value["artifacts"][0]["parts"][0]["text"].as_str());
     let count = value["tasks"].as_array().map(|tasks| format!("{} tasks", tasks.len()));
     let words: Vec<String> = state.into_iter().chain(text.map(|text| format!("{text:?}"))).chain(count).collect();

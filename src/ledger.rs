@@ -13,7 +13,7 @@ use futures_core::Stream;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{AgentName, Arrival, Call, CallId, Caller, Event, EventStream, Peek, Reply, ReplyBody, ReplyMeta};
@@ -25,7 +25,9 @@ use crate::proto::TaskState;
 /// The longest account of a failure.
 const DETAIL_CHARS_MAX: usize = 1_000;
 /// How many records are written at once.
-const BATCH_MAX: usize = 256;
+const BATCH_MAX: usize = 4_096;
+/// How long records gather before the next write; a crash may lose this much of the log.
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -234,7 +236,7 @@ impl Record {
         let first_answer_us = Some(self.elapsed_us());
         let entry = self.entry();
         entry.endpoint.clone_from(&meta.endpoint);
-        entry.agent_version = meta.version.map(|version| version.as_str());
+        entry.agent_version = meta.version.map(super::operation::Version::as_str);
         entry.attempts = meta.attempts;
         entry.first_answer_us = first_answer_us;
     }
@@ -315,23 +317,33 @@ impl Stream for Followed {
 
 impl Writer {
     /// Writes entries until `stop`, and then all that are still in the queue.
+    ///
+    /// Entries that come close together are written together: one wake-up and one write for all of them, instead of
+    /// one for each, which would cost more than the calls themselves.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        loop {
-            let received = tokio::select! {
-                received = self.queue.recv_many(&mut batch, BATCH_MAX) => received,
-                () = stop.cancelled() => {
-                    self.queue.close();
-                    self.queue.recv_many(&mut batch, usize::MAX).await
+        while !stop.is_cancelled() {
+            tokio::select! {
+                received = self.queue.recv_many(&mut batch, BATCH_MAX) => {
+                    if received == 0 {
+                        return;
+                    }
                 }
-            };
-            if received == 0 {
-                return;
+                () = stop.cancelled() => break,
             }
+            self.write(&mut batch).await;
+            if !matches!(self.sink, Sink::Channel(_)) {
+                // Cut short by the end of the process; the rest is written below.
+                drop(timeout(GATHERING, stop.cancelled()).await);
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
             self.write(&mut batch).await;
         }
     }
 
+    #[expect(clippy::vec_box, reason = "entries come boxed out of the queue, so that its slots are small")]
     async fn write(&self, batch: &mut Vec<Box<Entry>>) {
         if let Sink::Channel(reader) = &self.sink {
             // A reader that left has no use for the rest.

@@ -238,6 +238,7 @@ impl Operation {
     }
 
     /// Replaces the `tenant`, as when the agent knows its tenant by another name than the caller.
+    #[must_use]
     pub fn with_tenant(mut self, tenant: String) -> Self {
         match &mut self {
             Self::SendMessage(r) | Self::SendStreamingMessage(r) => r.tenant = tenant,

@@ -23,7 +23,7 @@ mod tests {
     fn says_what_was_expected_and_never_repeats_the_input() {
         let problem =
             |json: &str| of(&serde_json::from_str::<std::collections::BTreeMap<String, i32>>(json).unwrap_err());
-        assert_eq!(problem(r#"{"a":"secret, expected nothing"}"#).contains("secret"), false);
+        assert!(!problem(r#"{"a":"secret, expected nothing"}"#).contains("secret"));
         assert_eq!(problem("{"), "is not valid JSON");
         assert_eq!(problem("[1]"), "expected a map");
     }

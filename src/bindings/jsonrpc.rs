@@ -193,11 +193,11 @@ fn answered(doors: &Doors, asked: &Asked, reply: Reply, face: Option<Face>) -> R
 /// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak. It offers the
 /// version that it was asked for, even where the public card is pinned to the other.
 fn ours(mut answer: Answer, face: Option<Face>, version: Version) -> Answer {
-    if let (Content::Typed(typed), Some(face)) = (&mut answer.content, face) {
-        if let Typed::Card(card) = &mut **typed {
-            let pinned = face.pinned.map(|_| version);
-            *card = rewritten(card, &Face { pinned, ..face });
-        }
+    if let (Content::Typed(typed), Some(face)) = (&mut answer.content, face)
+        && let Typed::Card(card) = &mut **typed
+    {
+        let pinned = face.pinned.map(|_| version);
+        *card = rewritten(card, &Face { pinned, ..face });
     }
     answer
 }

@@ -87,7 +87,7 @@ pub(super) fn recognise(root: &Section<'_>) -> Option<Vec<String>> {
 }
 
 /// Reads one of LiteLLM's agent entries.
-pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<AgentSettings> {
+pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSettings {
     let name = section.required("agent_name", "callers call the agent by it").unwrap_or_default();
     let name_is_usable = name.len() <= 255 && !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
     if !name_is_usable {
@@ -119,12 +119,12 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
         protocol_version: version(&params, "a2a_protocol_version", true),
         serve_version: version(&card, "protocolVersion", false),
         description: card.text("description").unwrap_or_default(),
-        headers: headers(&section, "static_headers"),
-        forward_headers: header_names(&section, "extra_headers"),
+        headers: headers(section, "static_headers"),
+        forward_headers: header_names(section, "extra_headers"),
         trust_card_url: false,
         name: shared(name),
     };
-    refuse_restrictions(&section);
+    refuse_restrictions(section);
     refuse_restrictions(&params);
     section.refuse_doubles();
     params.refuse_doubles();
@@ -144,7 +144,7 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<Age
     if !ignored.is_empty() {
         notes.push(format!("agent {}: {} has no effect here", agent.name, ignored.join(", ")));
     }
-    Some(agent)
+    agent
 }
 
 /// `agent_card_path` is relative to the agent's address.

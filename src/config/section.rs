@@ -101,19 +101,11 @@ impl<'a> Section<'a> {
     /// The items of a list; an absent one is empty.
     pub(super) fn list(&self, name: &str) -> Vec<Found<'a>> {
         let Some(found) = self.find(name) else { return Vec::new() };
-        match &found.node.value {
-            Value::List(items) => {
-                items.iter().map(|node| Found { node, line: found.line.map(|_| node.line) }).collect()
-            }
-            _ => {
-                self.problem(
-                    name,
-                    found.line,
-                    "must be a list",
-                    "write its items as `- item` lines, or as [item, item]",
-                );
-                Vec::new()
-            }
+        if let Value::List(items) = &found.node.value {
+            items.iter().map(|node| Found { node, line: found.line.map(|_| node.line) }).collect()
+        } else {
+            self.problem(name, found.line, "must be a list", "write its items as `- item` lines, or as [item, item]");
+            Vec::new()
         }
     }
 
@@ -255,14 +247,11 @@ impl<'a> Section<'a> {
     /// The entries of a mapping whose keys are free.
     pub(super) fn entries(&self, name: &str) -> Vec<(String, Found<'a>)> {
         let Some(found) = self.find(name) else { return Vec::new() };
-        match &found.node.value {
-            Value::Map(entries) => {
-                entries.iter().map(|(key, node)| (key.name.clone(), Found { node, line: Some(key.line) })).collect()
-            }
-            _ => {
-                self.problem(name, found.line, "must be a mapping", "write `key: value` lines under it");
-                Vec::new()
-            }
+        if let Value::Map(entries) = &found.node.value {
+            entries.iter().map(|(key, node)| (key.name.clone(), Found { node, line: Some(key.line) })).collect()
+        } else {
+            self.problem(name, found.line, "must be a mapping", "write `key: value` lines under it");
+            Vec::new()
         }
     }
 

@@ -42,7 +42,7 @@ fn whole(root: Section<'_>) -> Settings {
     let listen = root.parsed("listen", "write an address and a port, as in 127.0.0.1:4000", address);
     let master_key = if foreign.is_some() { root.section("general_settings").secret("master_key") } else { None };
     let mut notes = foreign.unwrap_or_default();
-    let agents: Vec<_> = root.sections("agents").into_iter().filter_map(|section| agent(section, &mut notes)).collect();
+    let agents: Vec<_> = root.sections("agents").into_iter().map(|section| agent(section, &mut notes)).collect();
     let settings = Settings {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         public_url: root.parsed("public_url", "write it as in https://agents.example.com", base_url),
@@ -124,9 +124,9 @@ fn key(section: Section<'_>) -> Option<KeySettings> {
     Some(KeySettings { name: name?.into(), key: key?, agents: granted })
 }
 
-fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<AgentSettings> {
+fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSettings {
     if section.has("agent_name") {
-        return litellm::agent(section, notes);
+        return litellm::agent(&section, notes);
     }
     let name = section.required("name", "callers call the agent by it");
     let name = name.filter(|name| {
@@ -157,7 +157,7 @@ fn agent(section: Section<'_>, notes: &mut Vec<String>) -> Option<AgentSettings>
         trust_card_url: section.flag("trust_card_url"),
     };
     section.finish();
-    Some(agent)
+    agent
 }
 
 /// Stands in for a URL that was refused: the settings around it are never used.
@@ -200,7 +200,7 @@ pub(super) fn headers(section: &Section<'_>, name: &str) -> HeaderMap {
                 }
             }
             Some(Err(_)) => {
-                section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), "")
+                section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), "");
             }
             None => {}
         }

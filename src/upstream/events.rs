@@ -111,7 +111,7 @@ impl Events {
 
     async fn pull(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            if let Some(event) = self.reader.next().map_err(too_large)? {
+            if let Some(event) = self.reader.next_data().map_err(too_large)? {
                 return self.read(event).await.map(Some);
             }
             if self.body_ended {

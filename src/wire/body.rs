@@ -216,6 +216,7 @@ impl Body for Pieces {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the clock of these tests is tokio's, and paused")]
 mod tests {
     use super::*;
     use http_body_util::{Full, StreamBody};

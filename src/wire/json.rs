@@ -116,16 +116,15 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     let raw = Raw { form: Form::Json(version), bytes: result };
     // A card is always rewritten, and the answer to a delete carries nothing.
     let must_decode = matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig);
-    match peek.filter(|_| !must_decode) {
-        Some(peek) => Ok(Answer { rpc, content: Content::Raw(raw), peek: bounded(peek)? }),
-        None => {
-            let response = response(rpc, &raw)?;
-            let peek = bounded(peek_at_response(&response))?;
-            if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
-                return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
-            }
-            Ok(Answer { rpc, content: Content::Typed(Box::new(response)), peek })
+    if let Some(peek) = peek.filter(|_| !must_decode) {
+        Ok(Answer { rpc, content: Content::Raw(raw), peek: bounded(peek)? })
+    } else {
+        let response = response(rpc, &raw)?;
+        let peek = bounded(peek_at_response(&response))?;
+        if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
+            return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
         }
+        Ok(Answer { rpc, content: Content::Typed(Box::new(response)), peek })
     }
 }
 
@@ -266,15 +265,12 @@ fn unprintable(error: serde_json::Error) -> Error {
 pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<Event, Error> {
     let scan = scan::scan(&data, scan::event_shape(version), limits).map_err(bad_answer)?;
     let peek = scan.peek(version).filter(|peek| peek.kind.is_some());
-    match peek {
-        Some(peek) => {
-            let raw = Raw { form: Form::Json(version), bytes: data };
-            Ok(Event { content: Content::Raw(raw), peek: bounded(peek)? })
-        }
-        None => {
-            let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data })?);
-            Ok(Event { peek: bounded(event.peek)?, content: event.content })
-        }
+    if let Some(peek) = peek {
+        let raw = Raw { form: Form::Json(version), bytes: data };
+        Ok(Event { content: Content::Raw(raw), peek: bounded(peek)? })
+    } else {
+        let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data })?);
+        Ok(Event { peek: bounded(event.peek)?, content: event.content })
     }
 }
 

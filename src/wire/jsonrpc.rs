@@ -141,7 +141,7 @@ pub fn read_reply(body: &Bytes, id: &[u8], version: Version) -> Result<Outcome, 
     let null_id = envelope.id.is_none_or(|found| found.get() == "null");
     match (envelope.result, envelope.error) {
         (result, Some(error)) if result.is_none_or(|r| r.get() == "null") && (same_id || null_id) => {
-            read_error(body.slice_ref(error.get().as_bytes()), version).map(Outcome::Error)
+            read_error(&body.slice_ref(error.get().as_bytes()), version).map(Outcome::Error)
         }
         (Some(result), None) if same_id => Ok(Outcome::Result(body.slice_ref(result.get().as_bytes()))),
         // py 1.3 leaves the result of a 0.3 delete out; nothing else may have neither.
@@ -151,8 +151,8 @@ pub fn read_reply(body: &Bytes, id: &[u8], version: Version) -> Result<Outcome, 
     }
 }
 
-fn read_error(object: Bytes, version: Version) -> Result<AgentError, Error> {
-    let error: ErrorObject<'_> = serde_json::from_slice(&object).map_err(|error| {
+fn read_error(object: &Bytes, version: Version) -> Result<AgentError, Error> {
+    let error: ErrorObject<'_> = serde_json::from_slice(object).map_err(|error| {
         Error::new(Kind::InvalidAgentResponse, "the agent's error is not a JSON-RPC error object").because(error)
     })?;
     Ok(AgentError {

@@ -46,7 +46,7 @@ impl SseReader {
         Self { buffer: BytesMut::new(), searched: 0, after_cr: false, at_start: true, data: None, event_bytes_max }
     }
 
-    /// Takes the next piece of the body. Call [`SseReader::next`] until it has nothing more.
+    /// Takes the next piece of the body. Call [`SseReader::next_data`] until it has nothing more.
     pub fn push(&mut self, piece: Bytes) {
         if self.buffer.is_empty() {
             // The usual case: no copy when the piece is ours alone.
@@ -61,7 +61,7 @@ impl SseReader {
     ///
     /// # Errors
     /// [`EventTooLarge`]; the stream is of no use afterwards.
-    pub fn next(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
+    pub fn next_data(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
         while let Some(line) = self.line() {
             if line.is_empty() {
                 match self.data.take() {
@@ -80,7 +80,7 @@ impl SseReader {
     /// last blank line, so it counts as an event.
     pub fn finish(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
         self.push(Bytes::from_static(b"\n\n"));
-        self.next()
+        self.next_data()
     }
 
     fn line(&mut self) -> Option<Bytes> {
@@ -115,23 +115,20 @@ impl SseReader {
         if value.first() == Some(&b' ') {
             value = value.slice(1..);
         }
-        match &line[..colon] {
-            b"data" => {
-                let length = self.data.as_ref().map_or(0, Data::len) + value.len();
-                if length > self.event_bytes_max {
-                    return Err(EventTooLarge(self.event_bytes_max));
-                }
-                self.data = Some(match self.data.take() {
-                    None => Data::One(value),
-                    Some(Data::One(first)) => {
-                        let mut lines = BytesMut::with_capacity(first.len() + value.len() + 1);
-                        lines.extend_from_slice(&first);
-                        Data::Many(joined(lines, &value))
-                    }
-                    Some(Data::Many(lines)) => Data::Many(joined(lines, &value)),
-                });
+        if &line[..colon] == b"data" {
+            let length = self.data.as_ref().map_or(0, Data::len) + value.len();
+            if length > self.event_bytes_max {
+                return Err(EventTooLarge(self.event_bytes_max));
             }
-            _ => {}
+            self.data = Some(match self.data.take() {
+                None => Data::One(value),
+                Some(Data::One(first)) => {
+                    let mut lines = BytesMut::with_capacity(first.len() + value.len() + 1);
+                    lines.extend_from_slice(&first);
+                    Data::Many(joined(lines, &value))
+                }
+                Some(Data::Many(lines)) => Data::Many(joined(lines, &value)),
+            });
         }
         Ok(())
     }
@@ -182,7 +179,7 @@ mod tests {
         let mut take = |data: Bytes| events.push(String::from_utf8(data.to_vec()).unwrap());
         for piece in pieces {
             reader.push(Bytes::copy_from_slice(piece.as_bytes()));
-            while let Some(event) = reader.next().unwrap() {
+            while let Some(event) = reader.next_data().unwrap() {
                 take(event);
             }
         }
@@ -217,10 +214,10 @@ mod tests {
     fn refuses_an_endless_line_and_endless_data() {
         let mut reader = SseReader::new(10);
         reader.push(Bytes::from_static(b"data: 12345678901"));
-        assert_eq!(reader.next(), Err(EventTooLarge(10)));
+        assert_eq!(reader.next_data(), Err(EventTooLarge(10)));
         let mut reader = SseReader::new(10);
         reader.push(Bytes::from_static(b"data: 12345\ndata: 67890\ndata: 1\n"));
-        assert_eq!(reader.next(), Err(EventTooLarge(10)));
+        assert_eq!(reader.next_data(), Err(EventTooLarge(10)));
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn plain(value: &Value) -> Value {
 }
 
 fn sdk(op: &str, kind: &str, json: &str) -> Value {
-    let answer = peers::oracle().lock().unwrap().ask(json!({ "op": op, "type": kind, "json": json }));
+    let answer = peers::oracle().lock().unwrap().ask(&json!({ "op": op, "type": kind, "json": json }));
     match answer["json"].as_str() {
         Some(text) => value(text),
         None => panic!("the SDK refused {kind} {json}: {answer}"),

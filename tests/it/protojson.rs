@@ -20,7 +20,7 @@ fn ours<T: DeserializeOwned + Message>(json: &str) -> Option<Vec<u8>> {
 
 /// Parses with Google's; re-encoded by ours, so that only the meaning is compared.
 fn googles<T: Message + Default>(name: &str, json: &str) -> Option<Vec<u8>> {
-    let answer = peers::oracle().lock().unwrap().ask(json!({ "op": "parse", "type": name, "json": json }));
+    let answer = peers::oracle().lock().unwrap().ask(&json!({ "op": "parse", "type": name, "json": json }));
     let binary = STANDARD.decode(answer["binary"].as_str()?).unwrap();
     Some(T::decode(&binary[..]).unwrap().encode_to_vec())
 }

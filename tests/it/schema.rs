@@ -1,5 +1,6 @@
 //! Our schema is the published one, and our table of operations is what the schema says.
 
+use base64::Engine as _;
 use prost_reflect::prost::Message as _;
 use prost_reflect::prost_types::{FileDescriptorProto, FileDescriptorSet};
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
@@ -32,8 +33,7 @@ fn is_byte_for_byte_the_schema_of_the_python_sdk() {
     if peers::python_is_off() {
         return;
     }
-    use base64::Engine as _;
-    let answer = peers::oracle().lock().unwrap().ask(json!({ "op": "descriptor" }));
+    let answer = peers::oracle().lock().unwrap().ask(&json!({ "op": "descriptor" }));
     let published = base64::engine::general_purpose::STANDARD.decode(answer["binary"].as_str().unwrap()).unwrap();
     let set = DynamicMessage::decode(
         pool().get_message_by_name("google.protobuf.FileDescriptorSet").expect("it is imported"),

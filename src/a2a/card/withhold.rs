@@ -12,10 +12,10 @@ const WITHHELD: &str = "(address withheld)";
 
 /// Removes from `ours` every address that `theirs` lists as an interface, and `registered`.
 pub(super) fn addresses(ours: &mut AgentCard, theirs: &AgentCard, registered: &str) {
-    let interfaces = theirs.supported_interfaces.iter().filter_map(|interface| {
-        let url = Url::parse(&interface.url).ok().filter(|url| url.has_authority());
+    let interfaces = theirs.supported_interfaces.iter().map(|interface| {
+        let url = Url::parse(&interface.url).ok().filter(url::Url::has_authority);
         // A gRPC interface is a bare host and port.
-        Some(url.map_or_else(|| interface.url.clone(), |url| url.authority().to_owned()))
+        url.map_or_else(|| interface.url.clone(), |url| url.authority().to_owned())
     });
     let mut known: Vec<String> = interfaces.chain([registered.to_owned()]).filter(|known| !known.is_empty()).collect();
     known.sort_unstable_by_key(|known| std::cmp::Reverse(known.len()));

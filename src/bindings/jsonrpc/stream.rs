@@ -75,9 +75,8 @@ impl Writing {
             if self.done {
                 return None;
             }
-            let event = match timeout(self.keep_alive, self.events.next()).await {
-                Err(_) => return Some(sse::KEEP_ALIVE),
-                Ok(event) => event,
+            let Ok(event) = timeout(self.keep_alive, self.events.next()).await else {
+                return Some(sse::KEEP_ALIVE);
             };
             let written = match event {
                 None => {

@@ -71,7 +71,7 @@ fn reads_results_and_errors_of_agents() {
 #[test]
 fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     let object = r#"{"message":"gone","code":-32001,"data":{"x":12345678901234567890}}"#;
-    let own = read_error(Bytes::from_static(object.as_bytes()), Version::V0_3).unwrap();
+    let own = read_error(&Bytes::from_static(object.as_bytes()), Version::V0_3).unwrap();
     let error = agent_error(own);
     assert_eq!(error.kind(), Kind::TaskNotFound);
     let same = write_error(b"\"a\"", &error, Version::V0_3);
@@ -80,7 +80,7 @@ fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     assert_eq!(other["error"]["code"], -32001);
     assert_eq!(other["error"]["data"][0]["reason"], "TASK_NOT_FOUND");
     let unknown =
-        agent_error(read_error(Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
+        agent_error(read_error(&Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &unknown, Version::V1_0)).unwrap();
     assert_eq!((other["error"]["code"].as_i64(), other["error"]["message"].as_str()), (Some(4711), Some("own")));
 }

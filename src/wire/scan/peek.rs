@@ -6,12 +6,16 @@ use crate::call::{PayloadKind, Peek};
 use crate::operation::Version;
 use crate::proto::TaskState;
 
+/// Something that cannot be told without decoding: two payloads, an escaped id, a state that nobody knows.
+struct Unclear;
+
 impl Scan<'_> {
     /// The peek at an answer or event in `version`; `None` when something in it cannot be told without decoding.
     pub fn peek(&self, version: Version) -> Option<Peek> {
-        if !self.canonical {
-            return None;
-        }
+        if self.canonical { self.clear_peek(version).ok() } else { None }
+    }
+
+    fn clear_peek(&self, version: Version) -> Result<Peek, Unclear> {
         let kind = match version {
             Version::V1_0 => self.wrapped_kind()?,
             Version::V0_3 => self.bare_kind()?,
@@ -24,10 +28,10 @@ impl Scan<'_> {
         };
         let state = match (self.plain(Slot::State)?, version) {
             (None, _) => None,
-            (Some(name), Version::V1_0) => Some(TaskState::from_str_name(name)?),
-            (Some(name), Version::V0_3) => Some(v0_3::state_by_name(name)?),
+            (Some(name), Version::V1_0) => Some(TaskState::from_str_name(name).ok_or(Unclear)?),
+            (Some(name), Version::V0_3) => Some(v0_3::state_by_name(name).ok_or(Unclear)?),
         };
-        Some(Peek {
+        Ok(Peek {
             kind,
             task_id: self.plain(id_slot)?.map(str::to_owned),
             context_id: self.plain(Slot::ContextId)?.map(str::to_owned),
@@ -36,8 +40,8 @@ impl Scan<'_> {
         })
     }
 
-    /// The one payload of a wrapper; a bare task or config has none. `None` when there are two.
-    fn wrapped_kind(&self) -> Option<Option<PayloadKind>> {
+    /// The one payload of a wrapper; a bare task or config has none.
+    fn wrapped_kind(&self) -> Result<Option<PayloadKind>, Unclear> {
         let kinds = [
             (Slot::Task, PayloadKind::Task),
             (Slot::Message, PayloadKind::Message),
@@ -47,28 +51,28 @@ impl Scan<'_> {
         // `null` is an absent payload.
         let mut present = kinds.iter().filter(|(slot, _)| self.values[*slot as usize] == Some(b"{"));
         match (present.next(), present.next()) {
-            (found, None) => Some(found.map(|(_, kind)| *kind)),
-            _ => None,
+            (found, None) => Ok(found.map(|(_, kind)| *kind)),
+            _ => Err(Unclear),
         }
     }
 
-    fn bare_kind(&self) -> Option<Option<PayloadKind>> {
+    fn bare_kind(&self) -> Result<Option<PayloadKind>, Unclear> {
         match self.plain(Slot::Kind)? {
-            Some("task") => Some(Some(PayloadKind::Task)),
-            Some("message") => Some(Some(PayloadKind::Message)),
-            Some("status-update") => Some(Some(PayloadKind::StatusUpdate)),
-            Some("artifact-update") => Some(Some(PayloadKind::ArtifactUpdate)),
-            Some(_) => None,
-            None => Some(None),
+            Some("task") => Ok(Some(PayloadKind::Task)),
+            Some("message") => Ok(Some(PayloadKind::Message)),
+            Some("status-update") => Ok(Some(PayloadKind::StatusUpdate)),
+            Some("artifact-update") => Ok(Some(PayloadKind::ArtifactUpdate)),
+            Some(_) => Err(Unclear),
+            None => Ok(None),
         }
     }
 
-    /// `Some(None)` when the member is absent, `None` when it is there but not a plain string.
-    fn plain(&self, slot: Slot) -> Option<Option<&str>> {
+    /// The text of a member that is a plain string, or nothing when it is absent.
+    fn plain(&self, slot: Slot) -> Result<Option<&str>, Unclear> {
         match (self.is_present(slot), self.text(slot)) {
-            (false, _) => Some(None),
-            (true, Some(text)) => Some(Some(text)),
-            (true, None) => None,
+            (false, _) => Ok(None),
+            (true, Some(text)) => Ok(Some(text)),
+            (true, None) => Err(Unclear),
         }
     }
 }

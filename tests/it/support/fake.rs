@@ -132,7 +132,7 @@ impl FakeAgent {
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let seen = Seen { method: head.method, path: head.uri.to_string(), headers: head.headers, body };
     shared.seen.lock().unwrap().push(seen.clone());
     match (shared.script)(seen) {
@@ -155,6 +155,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 /// An event as an agent frames it.
+#[expect(clippy::unnecessary_wraps, reason = "what a fed stream takes")]
 pub fn event(id: i64, result: &str) -> io::Result<Bytes> {
     Ok(Bytes::from(format!("data: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n\n")))
 }

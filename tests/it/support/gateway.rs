@@ -186,6 +186,7 @@ impl Drop for TestGateway {
 }
 
 /// A JSON-RPC request with id 1.
+#[expect(clippy::needless_pass_by_value, reason = "callers make the params in place")]
 pub fn call(method: &str, params: Value) -> String {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
 }

@@ -153,7 +153,7 @@ pub fn oracle() -> &'static Mutex<Oracle> {
 }
 
 impl Oracle {
-    pub fn ask(&mut self, question: Value) -> Value {
+    pub fn ask(&mut self, question: &Value) -> Value {
         writeln!(self.questions, "{question}").expect("the oracle listens");
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the oracle answers");
