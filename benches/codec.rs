@@ -30,14 +30,14 @@ fn requests(criterion: &mut Criterion) {
     group.bench_function("read_1_0", |b| b.iter(|| read(black_box(&params))));
     let (operation, _) = read(&params);
     group.bench_function("write_0_3", |b| {
-        b.iter(|| write_request(black_box(&operation), Version::V0_3).expect("written"))
+        b.iter(|| write_request(black_box(&operation), Version::V0_3).expect("written"));
     });
     let old = write_request(&operation, Version::V0_3).expect("written");
     let read_old =
         |old: &Bytes| read_request(Rpc::SendMessage, Version::V0_3, Some(old.clone()), &LIMITS).expect("a send");
     group.bench_function("read_0_3", |b| b.iter(|| read_old(black_box(&old))));
     group.bench_function("write_1_0", |b| {
-        b.iter(|| write_request(black_box(&operation), Version::V1_0).expect("written"))
+        b.iter(|| write_request(black_box(&operation), Version::V1_0).expect("written"));
     });
     group.finish();
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -118,20 +120,39 @@ impl Acceptor {
         });
         let connection = http.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
-        let mut draining = false;
+        // The connection is polled for every byte, the signals only when one of them stirs.
+        let mut signals = FuturesUnordered::from_iter([self.signal(&activity, false)]);
         loop {
             tokio::select! {
+                biased;
                 // A broken connection is the peer's business; calls on it have their records.
                 _ = connection.as_mut() => return,
-                () = self.cut_off.cancelled() => return,
-                () = self.stop.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = activity.idle_for(timeouts.header, timeouts.idle) => return,
+                Some(signal) = signals.next() => match signal {
+                    Signal::Close => return,
+                    Signal::Drain => {
+                        connection.as_mut().graceful_shutdown();
+                        signals.push(self.signal(&activity, true));
+                    }
+                },
             }
         }
     }
+
+    /// What the connection is to do next.
+    async fn signal(&self, activity: &Activity, is_draining: bool) -> Signal {
+        tokio::select! {
+            () = self.cut_off.cancelled() => Signal::Close,
+            () = self.stop.cancelled(), if !is_draining => Signal::Drain,
+            () = activity.idle_for(self.settings.timeouts.header, self.settings.timeouts.idle) => Signal::Close,
+        }
+    }
+}
+
+/// What may be asked of a connection.
+enum Signal {
+    /// Take no new request.
+    Drain,
+    Close,
 }
 
 async fn accept(

@@ -3,7 +3,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,90 +12,88 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock::Clock;
 
-/// Requests under way on a connection, and since when there are none.
+/// Requests under way on a connection, and since when there are none. Written on every request, so by atomics; read
+/// by a watchman who comes by now and then.
 pub(super) struct Activity {
     clock: Clock,
-    state: Mutex<State>,
-    changed: Notify,
+    opened: Instant,
+    requests: AtomicUsize,
+    /// Milliseconds from `opened` to the end of the last request; NEVER before the first one.
+    idle_since_ms: AtomicU64,
+    /// Milliseconds from `opened` to the first byte of a request whose headers are not complete; NEVER when there is
+    /// none.
+    head_since_ms: AtomicU64,
+    /// Frames come at any time, so reading says nothing about headers; hyper bounds those of HTTP/2.
+    is_http2: AtomicBool,
 }
 
-#[derive(Clone, Copy)]
-struct State {
-    requests: usize,
-    idle_since: Instant,
-    is_new: bool,
-    /// When the first byte of a request came whose headers are not complete.
-    head_since: Option<Instant>,
-    /// Frames come at any time, so reading says nothing about headers; hyper bounds those of HTTP/2.
-    is_http2: bool,
-}
+const NEVER: u64 = u64::MAX;
 
 impl Activity {
     pub(super) fn new(clock: Clock) -> Self {
-        let state = State { requests: 0, idle_since: clock.instant(), is_new: true, head_since: None, is_http2: false };
-        Self { clock, state: Mutex::new(state), changed: Notify::new() }
+        Self {
+            clock,
+            opened: clock.instant(),
+            requests: AtomicUsize::new(0),
+            idle_since_ms: AtomicU64::new(NEVER),
+            head_since_ms: AtomicU64::new(NEVER),
+            is_http2: AtomicBool::new(false),
+        }
     }
 
     /// Returns when the connection had no request for `idle`, or a request's headers are not complete after `head`;
-    /// a new connection has `head` for its first request.
+    /// a new connection has `head` for its first request. Up to an eighth later than that.
     pub(super) async fn idle_for(&self, head: Duration, idle: Duration) {
+        let round = (head.min(idle) / 8).max(Duration::from_millis(1));
         loop {
-            let state = self.state();
-            if state.requests > 0 {
-                self.changed.notified().await;
+            tokio::time::sleep(round).await;
+            let now = self.now_ms();
+            let is_over =
+                |since_ms: u64, limit: Duration| u128::from(now.saturating_sub(since_ms)) >= limit.as_millis();
+            if self.requests.load(Ordering::Relaxed) > 0 {
                 continue;
             }
-            let end = match state.head_since {
-                Some(since) => since + head,
-                None => state.idle_since + if state.is_new { head } else { idle },
+            let expired = match (self.head_since_ms.load(Ordering::Relaxed), self.idle_since_ms.load(Ordering::Relaxed))
+            {
+                (NEVER, NEVER) => is_over(0, head),
+                (NEVER, idle_since_ms) => is_over(idle_since_ms, idle),
+                (head_since_ms, _) => is_over(head_since_ms, head),
             };
-            tokio::select! {
-                () = sleep_until(end) => {
-                    let now = self.state();
-                    let same_head = now.head_since == state.head_since;
-                    if now.requests == 0 && now.idle_since == state.idle_since && same_head {
-                        return;
-                    }
-                }
-                () = self.changed.notified() => {}
+            if expired {
+                return;
             }
         }
     }
 
-    fn state(&self) -> State {
-        *self.state.lock().expect("no code panics while holding this")
+    fn now_ms(&self) -> u64 {
+        u64::try_from((self.clock.instant() - self.opened).as_millis()).unwrap_or(NEVER - 1)
     }
 
     /// Bytes came from the peer.
     fn read(&self, bytes: &[u8]) {
-        let mut state = self.state.lock().expect("no code panics while holding this");
-        if state.is_new && state.head_since.is_none() && bytes.starts_with(b"PRI ") {
-            state.is_http2 = true;
+        let is_first = self.idle_since_ms.load(Ordering::Relaxed) == NEVER;
+        if is_first && self.head_since_ms.load(Ordering::Relaxed) == NEVER && bytes.starts_with(b"PRI ") {
+            self.is_http2.store(true, Ordering::Relaxed);
         }
-        if state.requests > 0 || state.is_http2 || state.head_since.is_some() {
-            return;
+        let is_head = self.requests.load(Ordering::Relaxed) == 0 && !self.is_http2.load(Ordering::Relaxed);
+        if is_head && self.head_since_ms.load(Ordering::Relaxed) == NEVER {
+            self.head_since_ms.store(self.now_ms(), Ordering::Relaxed);
         }
-        state.head_since = Some(self.clock.instant());
-        drop(state);
-        self.changed.notify_one();
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.state.lock().expect("no code panics while holding this");
-        let was_busy = state.requests > 0;
-        change(&mut state);
-        state.is_new = false;
-        state.head_since = None;
-        let is_busy = state.requests > 0;
-        drop(state);
-        if was_busy != is_busy {
-            self.changed.notify_one();
-        }
+    fn begin(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.head_since_ms.store(NEVER, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.idle_since_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.head_since_ms.store(NEVER, Ordering::Relaxed);
+        self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -103,7 +102,7 @@ pub(super) struct Counted(Arc<Activity>);
 
 impl Counted {
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
-        activity.change(|state| state.requests += 1);
+        activity.begin();
         Self(Arc::clone(activity))
     }
 
@@ -114,11 +113,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let now = self.0.clock.instant();
-        self.0.change(|state| {
-            state.requests -= 1;
-            state.idle_since = now;
-        });
+        self.0.end();
     }
 }
 
@@ -228,24 +223,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn counts_idle_time_from_the_last_response() {
-        let activity = Arc::new(Activity::new(Clock));
-        let (first, idle) = (Duration::from_secs(10), Duration::from_secs(60));
-        let started = Clock.instant();
-        let counted = Counted::new(&activity);
-        let waiting = tokio::spawn({
-            let activity = Arc::clone(&activity);
-            async move { activity.idle_for(first, idle).await }
-        });
-        tokio::time::sleep(Duration::from_secs(100)).await;
+        let (head, idle) = (Duration::from_secs(8), Duration::from_secs(64));
+        let after = async |activity: &Activity| {
+            let started = Clock.instant();
+            activity.idle_for(head, idle).await;
+            (Clock.instant() - started).as_secs()
+        };
+        let fresh = Activity::new(Clock);
+        assert_eq!(after(&fresh).await, 8, "a new connection has the time of one head");
+        let used = Arc::new(Activity::new(Clock));
+        drop(Counted::new(&used));
+        assert_eq!(after(&used).await, 64);
+        let busy = Arc::new(Activity::new(Clock));
+        let counted = Counted::new(&busy);
+        assert!(tokio::time::timeout(Duration::from_secs(600), after(&busy)).await.is_err(), "a request may take long");
         drop(counted);
-        waiting.await.unwrap();
-        assert_eq!((Clock.instant() - started).as_secs(), 160);
-        Activity::new(Clock).idle_for(first, idle).await;
-        assert_eq!((Clock.instant() - started).as_secs(), 170, "a connection without a first request ends sooner");
-        let begun = Activity::new(Clock);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        begun.read(b"POST / HT");
-        begun.idle_for(first, idle).await;
-        assert_eq!((Clock.instant() - started).as_secs(), 185, "headers have their time from their first byte");
+        busy.read(b"POST / HT");
+        assert_eq!(after(&busy).await, 8, "headers have their time from their first byte");
+        let http2 = Arc::new(Activity::new(Clock));
+        http2.read(b"PRI * HTTP/2.0");
+        drop(Counted::new(&http2));
+        http2.read(b"a frame");
+        assert_eq!(after(&http2).await, 64, "frames are no heads");
     }
 }

@@ -176,9 +176,19 @@ pub struct Pieces {
     next: usize,
 }
 
+/// Up to here, copying into one buffer costs less than writing in pieces.
+const JOINED_BYTES_MAX: usize = 8 << 10;
+
 impl Pieces {
+    /// A body of these pieces; small ones are joined.
     pub fn new(pieces: [Bytes; 3]) -> Self {
-        Self { pieces, next: 0 }
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        if length > JOINED_BYTES_MAX {
+            return Self { pieces, next: 0 };
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+        Self { pieces: [joined.freeze(), Bytes::new(), Bytes::new()], next: 0 }
     }
 
     pub fn empty() -> Self {
