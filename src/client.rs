@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{OutboundSettings, Secret};
 use crate::operation::{Rpc, Version};
-use crate::outbound::{Destination, Outbound};
+use crate::outbound::{Destination, Outbound, ReplyBody};
 use crate::wire::body::{self, Budget, Pace, Pieces};
 use crate::wire::sse::SseReader;
 
@@ -104,7 +103,7 @@ impl Client {
         version: Version,
         streams: bool,
         body: String,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<ReplyBody>, Failure> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| Failure::Refused("the gateway's URL has no path".to_owned()))?
@@ -129,7 +128,7 @@ impl Client {
     }
 }
 
-async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
+async fn whole(response: Response<ReplyBody>) -> Result<Bytes, Failure> {
     let pace = Pace {
         bytes_max: REPLY_BYTES_MAX,
         pause_max: Duration::from_secs(600),

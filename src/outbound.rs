@@ -5,10 +5,15 @@
 //! and checked at every connection, so that a name cannot be public when checked and private when used.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::uri::Scheme;
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -20,9 +25,11 @@ use crate::config::OutboundSettings;
 use crate::wire::body::Pieces;
 
 mod guard;
+mod http1;
 mod timed;
 
 use guard::Guard;
+use http1::{DrivenBody, Pool};
 use timed::Timed;
 
 /// Idle connections are closed before usual servers close them.
@@ -72,28 +79,45 @@ fn same_origin(a: &Uri, b: &Uri) -> bool {
 pub enum OutboundError {
     /// No connection: nothing was sent.
     #[error("cannot connect")]
-    Connect(#[source] hyper_util::client::legacy::Error),
+    Connect(#[source] BoxError),
     /// The connection broke: the request may have arrived.
     #[error("the connection broke")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] BoxError),
     #[error("the address is not allowed: {0}")]
     Forbidden(String),
 }
 
-type HyperClient = Client<Timed<HttpsConnector<HttpConnector<Guard>>>, Pieces>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The way over TLS, where the peer chooses between HTTP/1.1 and 2.
+type TlsClient = Client<Timed<HttpsConnector<HttpConnector<Guard>>>, Pieces>;
 
 /// The HTTP client, shared by everything that leaves this process.
 pub struct Outbound {
     settings: OutboundSettings,
     connect_timeout: Duration,
-    open: OnceLock<HyperClient>,
-    guarded: OnceLock<HyperClient>,
+    open: Ways,
+    guarded: Ways,
+}
+
+/// The ways to addresses under one guard, made when they are first needed.
+struct Ways {
+    guard: Guard,
+    plain: OnceLock<Arc<Pool>>,
+    tls: OnceLock<TlsClient>,
+}
+
+impl Ways {
+    fn new(guard: Guard) -> Self {
+        Self { guard, plain: OnceLock::new(), tls: OnceLock::new() }
+    }
 }
 
 impl Outbound {
     /// A client that allows claimed addresses as `settings` say, and waits `connect_timeout` for a connection.
     pub fn new(settings: OutboundSettings, connect_timeout: Duration) -> Self {
-        Self { settings, connect_timeout, open: OnceLock::new(), guarded: OnceLock::new() }
+        let guarded = Ways::new(Guard::new(settings.allow.clone()));
+        Self { settings, connect_timeout, open: Ways::new(Guard::open()), guarded }
     }
 
     /// An address that somebody claims. Its literal address is checked here, its name at every connection.
@@ -111,7 +135,7 @@ impl Outbound {
             Some(url::Host::Domain(_)) => None,
             None => return Err(OutboundError::Forbidden("it has no host".to_owned())),
         };
-        if literal.is_some_and(|address| !self.guard().allows(address)) {
+        if literal.is_some_and(|address| !self.guarded.guard.allows(address)) {
             return Err(OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned()));
         }
         Ok(Destination { uri: to_uri(url)?, guarded: true })
@@ -121,40 +145,34 @@ impl Outbound {
     /// redirect is followed, no proxy of the environment is used.
     ///
     /// # Errors
-    /// As [`OutboundError`] says; a pooled connection that turns out to be closed is replaced without an error.
+    /// As [`OutboundError`] says; an idle connection that turns out to be closed is replaced without an error.
     pub async fn send(
         &self,
         to: &Destination,
         mut request: Request<Pieces>,
-    ) -> Result<Response<Incoming>, OutboundError> {
+    ) -> Result<Response<ReplyBody>, OutboundError> {
+        let ways = if to.guarded { &self.guarded } else { &self.open };
+        if to.uri.scheme() == Some(&Scheme::HTTP) {
+            let pool = ways.plain.get_or_init(|| {
+                Pool::new(tcp_connector(ways.guard.clone()), self.connect_timeout, self.settings.idle_connections_max)
+            });
+            return Ok(pool.send(&to.uri, request).await?.map(ReplyBody::Plain));
+        }
         *request.uri_mut() = to.uri.clone();
-        let client = if to.guarded {
-            self.guarded.get_or_init(|| self.client(self.guard()))
-        } else {
-            self.open.get_or_init(|| self.client(Guard::open()))
-        };
-        client.request(request).await.map_err(|error| {
-            if error.is_connect() { OutboundError::Connect(error) } else { OutboundError::Broken(error) }
-        })
+        let client = ways.tls.get_or_init(|| self.tls_client(ways.guard.clone()));
+        let response = client.request(request).await.map_err(|error| {
+            if error.is_connect() { OutboundError::Connect(error.into()) } else { OutboundError::Broken(error.into()) }
+        })?;
+        Ok(response.map(ReplyBody::Tls))
     }
 
-    fn guard(&self) -> Guard {
-        Guard::new(self.settings.allow.clone())
-    }
-
-    fn client(&self, guard: Guard) -> HyperClient {
-        let mut tcp = HttpConnector::new_with_resolver(guard);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(2 * TCP_KEEP_ALIVE));
+    fn tls_client(&self, guard: Guard) -> TlsClient {
         let tls = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config())
-            .https_or_http()
+            .https_only()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(tcp);
+            .wrap_connector(tcp_connector(guard));
         Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(self.settings.idle_connections_max)
@@ -162,6 +180,16 @@ impl Outbound {
             .timer(TokioTimer::new())
             .build(Timed { connector: tls, limit: self.connect_timeout })
     }
+}
+
+fn tcp_connector(guard: Guard) -> HttpConnector<Guard> {
+    let mut tcp = HttpConnector::new_with_resolver(guard);
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(2 * TCP_KEEP_ALIVE));
+    tcp
 }
 
 /// TLS with the system's certificate authorities. A system without any can still call plain http.
@@ -180,4 +208,36 @@ fn tls_config() -> rustls::ClientConfig {
         .expect("ring supports the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// The body of an answer. Dropping it hangs up.
+pub enum ReplyBody {
+    Plain(DrivenBody),
+    Tls(Incoming),
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Plain(body) => Pin::new(body).poll_frame(cx),
+            Self::Tls(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_end_stream(),
+            Self::Tls(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Plain(body) => body.size_hint(),
+            Self::Tls(body) => body.size_hint(),
+        }
+    }
 }

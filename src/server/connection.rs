@@ -208,7 +208,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallLimited<S> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may spawn")]
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::failure::of_body;
@@ -18,6 +17,7 @@ use crate::call::{Call, Event, PayloadKind, Peek};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::operation::Version;
+use crate::outbound::ReplyBody;
 use crate::proto::TaskState;
 use crate::wire::body::Budget;
 use crate::wire::json;
@@ -25,7 +25,7 @@ use crate::wire::jsonrpc::{self, Outcome};
 use crate::wire::sse::SseReader;
 
 pub(super) struct Events {
-    body: Incoming,
+    body: ReplyBody,
     budget: Budget,
     reader: SseReader,
     id: Bytes,
@@ -62,7 +62,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 const LARGE_EVENT_BYTES: usize = 64 << 10;
 
 impl Events {
-    pub(super) fn new(body: Incoming, id: Bytes, version: Version, call: &Call, upstream: &Upstream) -> Self {
+    pub(super) fn new(body: ReplyBody, id: Bytes, version: Version, call: &Call, upstream: &Upstream) -> Self {
         let settings = &upstream.settings;
         Self {
             body,

@@ -6,7 +6,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 use url::Url;
 
@@ -16,7 +15,7 @@ use crate::access::Permitted;
 use crate::call::{Call, ExtensionUri, Form, Reply, ReplyBody, ReplyMeta};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::operation::{Operation, Rpc, Version};
-use crate::outbound::Destination;
+use crate::outbound::{Destination, ReplyBody as AgentBody};
 use crate::proto;
 use crate::proto::stream_response::Payload;
 use crate::wire::body::{self, Pace, Pieces};
@@ -181,7 +180,7 @@ impl Exchange<'_> {
     }
 
     /// A streaming call that was answered without a stream: an error, or one result that is the whole stream.
-    async fn single(&self, response: http::Response<Incoming>, meta: ReplyMeta) -> Result<Reply, Error> {
+    async fn single(&self, response: http::Response<AgentBody>, meta: ReplyMeta) -> Result<Reply, Error> {
         match self.outcome(response).await? {
             Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
             Outcome::Result(result) => {
@@ -240,7 +239,7 @@ impl Exchange<'_> {
         rpc: Rpc,
         params: Bytes,
         accept: HeaderValue,
-    ) -> Result<(http::Response<Incoming>, u32), Error> {
+    ) -> Result<(http::Response<AgentBody>, u32), Error> {
         let name = rpc.method().jsonrpc_name(self.endpoint.version);
         let (head, tail) = jsonrpc::write_request(&self.id, name);
         let mut to = self.endpoint.destination.clone();
@@ -259,7 +258,7 @@ impl Exchange<'_> {
     }
 
     /// Reads a whole JSON reply. A JSON-RPC error counts whatever the HTTP status says: agents differ in that.
-    async fn outcome(&self, response: http::Response<Incoming>) -> Result<Outcome, Error> {
+    async fn outcome(&self, response: http::Response<AgentBody>) -> Result<Outcome, Error> {
         let settings = &self.upstream.settings;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
@@ -285,7 +284,7 @@ impl Exchange<'_> {
     }
 }
 
-fn redirect(from: &Destination, response: &http::Response<Incoming>) -> Option<Destination> {
+fn redirect(from: &Destination, response: &http::Response<AgentBody>) -> Option<Destination> {
     let follows = matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
     let location = response.headers().get(LOCATION).filter(|_| follows)?.to_str().ok()?;
     let base = Url::parse(&from.uri().to_string()).ok()?;

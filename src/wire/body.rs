@@ -187,7 +187,9 @@ impl Pieces {
             return Self { pieces, next: 0 };
         }
         let mut joined = BytesMut::with_capacity(length);
-        pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+        for piece in &pieces {
+            joined.extend_from_slice(piece);
+        }
         Self { pieces: [joined.freeze(), Bytes::new(), Bytes::new()], next: 0 }
     }
 
