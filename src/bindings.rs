@@ -76,15 +76,20 @@ async fn agent_tail(
     }
 }
 
-/// Everything under an agent's address, by verb and path.
+/// Everything under an agent's address, by verb and path. Each door's future lives in a box: they are large, and
+/// would be copied on their way through the router.
 async fn agent_door(doors: Doors, agent: String, tail: String, request: Request) -> Response {
     let agent = AgentName(agent.into());
     let verb = request.method().clone();
     match (verb, tail.as_str()) {
-        (Method::POST, "" | "message/send") => jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Method, request).await,
-        (Method::POST, "message/stream") => jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Stream, request).await,
+        (Method::POST, "" | "message/send") => {
+            Box::pin(jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Method, request)).await
+        }
+        (Method::POST, "message/stream") => {
+            Box::pin(jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Stream, request)).await
+        }
         (Method::GET | Method::HEAD, ".well-known/agent-card.json" | ".well-known/agent.json") => {
-            card::serve(&doors, agent, request).await
+            Box::pin(card::serve(&doors, agent, request)).await
         }
         (_, ".well-known/agent-card.json" | ".well-known/agent.json") => respond::verb_not_allowed("GET, HEAD"),
         (_, "" | "message/send" | "message/stream") => respond::verb_not_allowed("POST"),

@@ -106,7 +106,8 @@ impl Cards {
         if let Some(known) = slot.known.load_full().filter(|known| known.good_until > self.clock.instant()) {
             return known;
         }
-        self.read(agent, slot).await
+        // In a box, for it is large and rare: the future of every call would be as large.
+        Box::pin(self.read(agent, slot)).await
     }
 
     /// What is known already.

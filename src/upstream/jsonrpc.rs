@@ -55,7 +55,7 @@ pub(super) async fn send(upstream: &Upstream, permitted: &Permitted<'_>, endpoin
         id: id.unwrap_or_else(|| Bytes::from(format!("\"{}\"", call.id))),
         headers: headers(permitted, endpoint),
     };
-    if method.streams { exchange.stream(params).await } else { exchange.unary(params).await }
+    if method.streams { Box::pin(exchange.stream(params)).await } else { exchange.unary(params).await }
 }
 
 /// The caller's own bytes when they are in the agent's form, with the tenant spliced in if it needs one.

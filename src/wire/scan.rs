@@ -132,9 +132,14 @@ impl Scanner<'_> {
                 }
                 _ => {
                     let start = self.at;
-                    let rest = &self.json[start..];
-                    let length = rest.iter().position(|b| b",]} \t\r\n".contains(b)).unwrap_or(rest.len());
-                    self.at += length;
+                    while self
+                        .json
+                        .get(self.at)
+                        .is_some_and(|b| !matches!(b, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n'))
+                    {
+                        self.at += 1;
+                    }
+                    let length = self.at - start;
                     if length > limits.digits_max && !byte.is_ascii_alphabetic() {
                         return Err(ScanError::TooManyDigits(limits.digits_max));
                     }

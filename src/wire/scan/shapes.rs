@@ -13,6 +13,7 @@ pub struct Shape {
 #[derive(Debug)]
 pub(super) struct Member {
     name: &'static str,
+    folded: Folded,
     /// Where its value is kept, if the value matters beyond being unique.
     pub(super) slot: Option<Slot>,
     /// The shape of its object, or of the objects in its array.
@@ -46,6 +47,26 @@ impl Slot {
 /// Longer names than this are compared by their beginning, which is longer than any name in the shapes.
 const FOLDED_MAX: usize = 32;
 
+/// A name without case and separators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Folded {
+    length: usize,
+    bytes: [u8; FOLDED_MAX],
+}
+
+const fn folded(name: &[u8]) -> Folded {
+    let mut out = Folded { length: 0, bytes: [0; FOLDED_MAX] };
+    let mut at = 0;
+    while at < name.len() && out.length < FOLDED_MAX {
+        if name[at] != b'_' && name[at] != b'-' {
+            out.bytes[out.length] = name[at].to_ascii_lowercase();
+            out.length += 1;
+        }
+        at += 1;
+    }
+    out
+}
+
 impl Shape {
     pub(super) fn find(&self, name: &[u8]) -> Option<(usize, &'static Member)> {
         self.members.iter().enumerate().find(|(_, member)| member.name.as_bytes() == name)
@@ -57,25 +78,16 @@ impl Shape {
             return false;
         }
         // Some readers fold case as Unicode does, where more than one character folds to an ASCII letter.
-        if name.contains(&b'\\') || !name.is_ascii() {
+        if !name.is_ascii() || memchr::memchr(b'\\', name).is_some() {
             return true;
         }
         let name = folded(name);
-        self.members.iter().any(|member| folded(member.name.as_bytes()) == name)
+        self.members.iter().any(|member| member.folded == name)
     }
-}
-
-fn folded(name: &[u8]) -> [u8; FOLDED_MAX] {
-    let mut out = [0; FOLDED_MAX];
-    let letters = name.iter().filter(|b| **b != b'_' && **b != b'-');
-    for (place, byte) in out.iter_mut().zip(letters) {
-        *place = byte.to_ascii_lowercase();
-    }
-    out
 }
 
 const fn only(name: &'static str) -> Member {
-    Member { name, slot: None, shape: None, counts_parts: false, foreign: false }
+    Member { name, folded: folded(name.as_bytes()), slot: None, shape: None, counts_parts: false, foreign: false }
 }
 
 const fn kept(name: &'static str, slot: Slot) -> Member {
