@@ -190,15 +190,11 @@ impl Kind {
     }
 
     /// Who usually has to fix an error of this kind.
-    pub(super) const fn usual_origin(self) -> Origin {
+    pub const fn usual_origin(self) -> Origin {
         match self {
-            Self::InvalidAgentResponse
-            | Self::UpstreamUnavailable
-            | Self::UpstreamRefused
-            | Self::AgentFailed
-            | Self::TaskNotFound
-            | Self::TaskNotCancelable
-            | Self::ExtendedAgentCardNotConfigured => Origin::Agent,
+            Self::InvalidAgentResponse | Self::UpstreamUnavailable | Self::UpstreamRefused | Self::AgentFailed => {
+                Origin::Agent
+            }
             Self::Internal | Self::Overloaded | Self::DeadlineExceeded => Origin::Gateway,
             _ => Origin::Caller,
         }

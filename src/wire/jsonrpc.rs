@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::error::{AgentError, Error, Kind, Origin};
+use crate::error::{AgentError, Error, Kind, Origin, Sent};
 use crate::operation::Version;
 
 /// An id is echoed in every event of a stream, so it has a limit.
@@ -168,7 +168,9 @@ fn read_error(object: &Bytes, version: Version) -> Result<AgentError, Error> {
 pub fn agent_error(error: AgentError) -> Error {
     let kind = Kind::from_jsonrpc(error.code);
     let message = if error.message.is_empty() { "the agent reported an error" } else { &error.message };
-    Error::new(kind, message).origin_is(Origin::Agent).sent_is(crate::error::Sent::Sent).agent_said(error)
+    // That an agent knows no such task is for the caller to mend; that it broke is not.
+    let origin = if kind == Kind::Internal { Origin::Agent } else { kind.usual_origin() };
+    Error::new(kind, message).origin_is(origin).sent_is(Sent::Sent).agent_said(error)
 }
 
 /// The beginning and the end of a request around its params.

@@ -8,6 +8,7 @@ mod access;
 mod bad_input;
 mod cards;
 mod commands;
+mod connections;
 mod conversion;
 mod documents;
 mod errors;

@@ -1,0 +1,125 @@
+//! One port for HTTP/1.1 and h2c, and what a connection may cost.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::support::gateway::{KEY, TestGateway, call, message_v1};
+use crate::support::{FakeAgent, FakeReply};
+
+const DONE: &str = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
+
+async fn agent() -> FakeAgent {
+    FakeAgent::start(|seen| match seen.json()["method"].as_str() {
+        Some("SendStreamingMessage") => FakeReply::events(&seen, &[DONE]),
+        _ => {
+            FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
+        }
+    })
+    .await
+}
+
+async fn gateway(agent: &FakeAgent, more: &str) -> TestGateway {
+    TestGateway::start(&format!("{more}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url)).await
+}
+
+#[tokio::test]
+async fn serves_h2c_by_prior_knowledge_on_the_same_port() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "").await;
+    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    for (method, content_type) in [("SendMessage", "application/json"), ("SendStreamingMessage", "text/event-stream")] {
+        let request = Request::post(format!("{}/a2a/a", gateway.base))
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(call(method, message_v1("m")))))
+            .unwrap();
+        let response = http2.request(request).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
+        assert_eq!(response.headers()["content-type"], content_type);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains("TASK_STATE_COMPLETED"));
+    }
+    drop(http2);
+    gateway.finish().await;
+}
+
+/// Sends `bytes` and waits for the gateway to hang up; what it said, and how long it took.
+async fn until_hung_up(gateway: &TestGateway, bytes: &[u8]) -> (String, Duration) {
+    let mut stream = TcpStream::connect(gateway.base.trim_start_matches("http://")).await.unwrap();
+    let started = Instant::now();
+    stream.write_all(bytes).await.unwrap();
+    let mut said = Vec::new();
+    timeout(Duration::from_secs(10), stream.read_to_end(&mut said)).await.expect("it hangs up").unwrap();
+    (String::from_utf8_lossy(&said).into_owned(), started.elapsed())
+}
+
+#[tokio::test]
+async fn hangs_up_on_heads_that_are_not_completed_and_on_connections_that_say_nothing() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "timeouts: {header_ms: 400, idle_ms: 60000}").await;
+    for begun in [&b""[..], b"POST /a2a/a HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+        let (said, took) = until_hung_up(&gateway, begun).await;
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        assert_eq!(said, "");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn closes_idle_connections_after_the_idle_time_and_not_before() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "timeouts: {header_ms: 100, idle_ms: 800}").await;
+    let (said, took) = until_hung_up(&gateway, b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+    assert!(took >= Duration::from_millis(700), "the time for headers is not the idle time: {took:?}");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn refuses_a_body_that_stalls_or_trickles() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "timeouts: {body_pause_ms: 300}").await;
+    let head =
+        format!("POST /a2a/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 1000\r\n\r\n{{");
+    let (said, _) = until_hung_up(&gateway, head.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 408") && said.contains("arrived too slowly"), "{said}");
+    assert!(agent.calls().is_empty());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn refuses_a_body_when_the_memory_for_bodies_is_used_up() {
+    let agent = agent().await;
+    let limits = "limits: {in_flight_bytes_max: 1048576, body_bytes_max: 1048576, reply_bytes_max: 1048576, event_bytes_max: 1048576}";
+    let gateway = gateway(&agent, &format!("{limits}\ntimeouts: {{body_pause_ms: 5000}}")).await;
+    let half = "x".repeat(700_000);
+    let head = format!(
+        "POST /a2a/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: 1000000\r\n\r\n{half}"
+    );
+    let mut holding = TcpStream::connect(gateway.base.trim_start_matches("http://")).await.unwrap();
+    holding.write_all(head.as_bytes()).await.unwrap();
+    let mut params = message_v1("m");
+    params["message"]["parts"] = serde_json::json!([{ "text": "y".repeat(600_000) }]);
+    let refused = loop {
+        let answer = gateway.post("a", call("SendMessage", params.clone())).await;
+        // Until the first body has arrived, there is room for both.
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status.as_u16(), &refused.headers["retry-after"]), (503, &"1".parse().unwrap()));
+    drop(holding);
+    let served = timeout(Duration::from_secs(10), async {
+        while gateway.post("a", call("SendMessage", params.clone())).await.status != 200 {}
+    });
+    served.await.expect("the share of a caller who left is free again");
+    gateway.finish().await;
+}
