@@ -204,11 +204,12 @@ fn ours(mut answer: Answer, face: Option<Face>, version: Version) -> Answer {
 
 fn failed(asked: &Asked, error: &Error) -> Response {
     let body = jsonrpc::write_error(&asked.id, error, asked.version);
-    if asked.streams && asked.version == Version::V0_3 {
+    let mut response = if asked.streams && asked.version == Version::V0_3 {
         // A 0.3 client that asked for a stream reads nothing else.
-        return stream::single(&body);
-    }
-    let mut response = json_response(StatusCode::OK, body);
+        stream::single(&body)
+    } else {
+        json_response(StatusCode::OK, body)
+    };
     if let Some(after) = error.retry_after() {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }

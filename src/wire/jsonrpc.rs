@@ -35,6 +35,9 @@ pub struct BadEnvelope {
     pub error: Error,
 }
 
+/// A 0.3 agent's error data beyond this does not go along to a 1.0 caller.
+const AGENT_DATA_BYTES_MAX: usize = 4_096;
+
 /// The id of an answer to a request whose id is not known.
 pub const NULL_ID: Bytes = Bytes::from_static(b"null");
 
@@ -251,6 +254,10 @@ fn error_data(error: &Error, version: Version) -> Option<Box<RawValue>> {
         });
     }
     let mut metadata = serde_json::Map::new();
+    if let Some(own) = own.filter(|own| own.get() != "null" && own.get().len() <= AGENT_DATA_BYTES_MAX) {
+        // 1.0's details are typed, 0.3's data is anything: it goes along as a text.
+        metadata.insert("agentData".into(), own.get().into());
+    }
     if let Some(after) = error.retry_after() {
         metadata.insert("retryAfterMs".into(), after.as_millis().to_string().into());
     }

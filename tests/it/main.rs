@@ -19,5 +19,6 @@ mod sdks;
 mod shutdown;
 mod streaming;
 mod tidy;
+mod tls;
 mod upstream_failures;
 mod versions;

@@ -79,6 +79,7 @@ fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &error, Version::V1_0)).unwrap();
     assert_eq!(other["error"]["code"], -32001);
     assert_eq!(other["error"]["data"][0]["reason"], "TASK_NOT_FOUND");
+    assert_eq!(other["error"]["data"][0]["metadata"]["agentData"], r#"{"x":12345678901234567890}"#);
     let unknown =
         agent_error(read_error(&Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &unknown, Version::V1_0)).unwrap();
