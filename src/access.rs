@@ -129,17 +129,12 @@ impl Access {
         })
     }
 
-    /// Lets `call` go to `agent`.
+    /// Lets `call` go to the agent that it names.
     ///
     /// # Errors
     /// AgentNotFound, as for an agent that does not exist.
-    pub fn permit<'a>(
-        &self,
-        registry: &Registry,
-        call: &'a Call,
-        agent: &'a Arc<Agent>,
-    ) -> Result<Permitted<'a>, Error> {
-        self.visible(registry, &call.caller, &call.agent)?;
+    pub fn permit<'a>(&self, registry: &'a Registry, call: &'a Call) -> Result<Permitted<'a>, Error> {
+        let agent = self.visible(registry, &call.caller, &call.agent)?;
         Ok(Permitted { call, agent })
     }
 }

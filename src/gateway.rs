@@ -1,7 +1,7 @@
 //! The middle: every call of every door goes through here, in the same few steps.
 //!
-//! [`Gateway::admit`] decides on headers, before the body is read; [`Gateway::handle`] opens the record, finds the
-//! agent, asks access, and sends. The steps are plain calls, in the order in which they must happen.
+//! [`Gateway::admit`] decides on headers, before the body is read; [`Gateway::handle`] opens the record, asks
+//! access for the permit, and sends. The steps are plain calls, in the order in which they must happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,7 @@ impl Gateway {
     }
 
     async fn answer(&self, call: &Call) -> Result<Reply, Error> {
-        let agent = self.access.visible(&self.registry, &call.caller, &call.agent)?;
-        let permitted = self.access.permit(&self.registry, call, agent)?;
+        let permitted = self.access.permit(&self.registry, call)?;
         match call.deadline {
             None => self.routing.send(&permitted).await,
             // Dropping the exchange at the deadline hangs up on the agent.

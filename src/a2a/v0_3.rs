@@ -5,14 +5,17 @@
 //! kept; `docs/versions.md` lists what is lost.
 
 mod card;
+mod push;
 mod reply;
 mod request;
 pub mod types;
 
 pub use card::{card_from_v0_3, card_to_v0_3};
+pub use push::{
+    parse_push_config, push_config_from_v0_3, push_config_to_v0_3, push_configs_from_v0_3, push_configs_to_v0_3,
+};
 pub use reply::{
-    StreamWriter, event_from_v0_3, event_to_v0_3, list_to_v0_3, parse_push_config, push_config_from_v0_3,
-    push_config_to_v0_3, push_configs_from_v0_3, push_configs_to_v0_3, send_response_from_v0_3, send_response_to_v0_3,
+    StreamWriter, event_from_v0_3, event_to_v0_3, list_to_v0_3, send_response_from_v0_3, send_response_to_v0_3,
     task_from_v0_3, task_to_v0_3,
 };
 pub use request::{params_from_v0_3, params_to_v0_3};

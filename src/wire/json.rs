@@ -119,7 +119,7 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     if let Some(peek) = peek.filter(|_| !must_decode) {
         Ok(Answer { rpc, content: Content::Raw(raw), peek: bounded(peek)? })
     } else {
-        let response = response(rpc, &raw)?;
+        let response = response(rpc, &raw, None)?;
         let peek = bounded(peek_at_response(&response))?;
         if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
             return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
@@ -175,11 +175,11 @@ fn answer_v1<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
 pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
     match answer.content {
         Content::Typed(response) => Ok(*response),
-        Content::Raw(raw) => response(answer.rpc, &raw),
+        Content::Raw(raw) => response(answer.rpc, &raw, answer.peek.kind),
     }
 }
 
-fn response(rpc: Rpc, raw: &Raw) -> Result<Response, Error> {
+fn response(rpc: Rpc, raw: &Raw, kind: Option<PayloadKind>) -> Result<Response, Error> {
     let json = &raw.bytes;
     if rpc == Rpc::DeletePushConfig {
         return Ok(Response::Deleted);
@@ -199,7 +199,7 @@ fn response(rpc: Rpc, raw: &Raw) -> Result<Response, Error> {
                 Rpc::CreatePushConfig | Rpc::GetPushConfig => v0_3::parse_push_config(json).map(Response::PushConfig),
                 Rpc::ListPushConfigs => v0_3::push_configs_from_v0_3(json).map(Response::PushConfigs),
                 Rpc::GetExtendedAgentCard => return card(json).map(Response::Card),
-                _ => v0_3::send_response_from_v0_3(json).map(Response::SendMessage),
+                _ => v0_3::send_response_from_v0_3(json, kind).map(Response::SendMessage),
             };
             converted.map_err(|error| malformed(&error))
         }
@@ -269,7 +269,7 @@ pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<
         let raw = Raw { form: Form::Json(version), bytes: data };
         Ok(Event { content: Content::Raw(raw), peek: bounded(peek)? })
     } else {
-        let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data })?);
+        let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data }, None)?);
         Ok(Event { peek: bounded(event.peek)?, content: event.content })
     }
 }
@@ -280,9 +280,9 @@ pub fn typed_event_of(event: proto::StreamResponse) -> Event {
     Event { content: Content::Typed(Box::new(event)), peek }
 }
 
-fn event(raw: &Raw) -> Result<proto::StreamResponse, Error> {
+fn event(raw: &Raw, kind: Option<PayloadKind>) -> Result<proto::StreamResponse, Error> {
     let event = match raw.form {
-        Form::Json(Version::V0_3) => v0_3::event_from_v0_3(&raw.bytes).map_err(|error| malformed(&error))?,
+        Form::Json(Version::V0_3) => v0_3::event_from_v0_3(&raw.bytes, kind).map_err(|error| malformed(&error))?,
         _ => answer_v1::<proto::StreamResponse>(&raw.bytes)?,
     };
     let empty = || Error::new(Kind::InvalidAgentResponse, "the agent sent an event without a payload");
@@ -314,7 +314,7 @@ impl EventWriter {
         let own = matches!(self, Self::V1).then_some(Version::V1_0).unwrap_or(Version::V0_3);
         let typed = match next.content {
             Content::Raw(raw) if raw.form == Form::Json(own) => return Ok(vec![raw.bytes]),
-            Content::Raw(raw) => event(&raw)?,
+            Content::Raw(raw) => event(&raw, next.peek.kind)?,
             Content::Typed(typed) => *typed,
         };
         match self {

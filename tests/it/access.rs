@@ -59,6 +59,37 @@ async fn lists_only_what_the_key_may_call() {
             .map(|a| a["agent_name"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
+    let entry = gateway.get("/v1/agents").await.json()[0].clone();
+    for member in [
+        "agent_id",
+        "agent_name",
+        "litellm_params",
+        "agent_card_params",
+        "object_permission",
+        "spend",
+        "tpm_limit",
+        "rpm_limit",
+        "session_tpm_limit",
+        "session_rpm_limit",
+        "static_headers",
+        "extra_headers",
+        "access_group_ids",
+        "kill_switch",
+        "keys",
+        "search_score",
+        "identity",
+        "identity_managed",
+        "enabled",
+        "execution_mode",
+        "jwt_auth_configured",
+        "created_at",
+        "updated_at",
+        "created_by",
+        "updated_by",
+    ] {
+        assert!(entry.get(member).is_some(), "{member} in {entry}");
+    }
+    assert_eq!(entry["agent_card_params"]["url"], format!("{}/a2a/mine", gateway.base));
     assert_eq!(names("sk-alice").await, ["mine"]);
     assert_eq!(names("sk-nobody").await, Vec::<String>::new());
     assert_eq!(names("sk-all").await, ["mine", "theirs"]);

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::request::parse;
 use super::types as old;
 use super::{ConvertError, state_by_name, state_name};
+use crate::call::PayloadKind;
 use crate::proto::part::Content;
 use crate::proto::send_message_response::Payload as Sent;
 use crate::proto::stream_response::Payload;
@@ -243,9 +244,12 @@ pub fn task_to_v0_3(new: &proto::Task) -> Result<old::Task, ConvertError> {
     })
 }
 
-/// Reads the result of `message/send`: a bare task or message.
-pub fn send_response_from_v0_3(json: &[u8]) -> Result<proto::SendMessageResponse, ConvertError> {
-    let payload = match event_from_v0_3(json)?.payload {
+/// Reads the result of `message/send`: a bare task or message, of this kind if it is known.
+pub fn send_response_from_v0_3(
+    json: &[u8],
+    kind: Option<PayloadKind>,
+) -> Result<proto::SendMessageResponse, ConvertError> {
+    let payload = match event_from_v0_3(json, kind)?.payload {
         Some(Payload::Task(task)) => Sent::Task(task),
         Some(Payload::Message(message)) => Sent::Message(message),
         _ => return Err(ConvertError::new("kind", "must be \"task\" or \"message\"")),
@@ -262,20 +266,17 @@ pub fn send_response_to_v0_3(new: &proto::SendMessageResponse) -> Result<Box<Raw
     }
 }
 
-/// Reads one event of a 0.3 stream: a bare object that its `kind`, or else its members, name.
-pub fn event_from_v0_3(json: &[u8]) -> Result<proto::StreamResponse, ConvertError> {
-    let tag: old::Tag = parse(json)?;
-    let kind = match (tag.kind.as_deref(), &tag) {
-        (Some(kind), _) => kind,
-        (None, old::Tag { message_id: Some(_), .. }) => "message",
-        (None, old::Tag { artifact: Some(_), .. }) => "artifact-update",
-        (None, old::Tag { id: Some(_), .. }) => "task",
-        (None, _) => return Err(ConvertError::new("kind", "is required")),
+/// Reads one event of a 0.3 stream: a bare object of this kind if it is known, else one that its `kind`, or else its
+/// members, name.
+pub fn event_from_v0_3(json: &[u8], kind: Option<PayloadKind>) -> Result<proto::StreamResponse, ConvertError> {
+    let kind = match kind {
+        Some(kind) => kind,
+        None => kind_of(&parse(json)?)?,
     };
     let payload = match kind {
-        "task" => Payload::Task(task_from_v0_3(json)?),
-        "message" => Payload::Message(message_from_v0_3(parse(json)?)?),
-        "status-update" => {
+        PayloadKind::Task => Payload::Task(task_from_v0_3(json)?),
+        PayloadKind::Message => Payload::Message(message_from_v0_3(parse(json)?)?),
+        PayloadKind::StatusUpdate => {
             let old: old::TaskStatusUpdateEvent = parse(json)?;
             Payload::StatusUpdate(proto::TaskStatusUpdateEvent {
                 task_id: old.task_id,
@@ -284,7 +285,7 @@ pub fn event_from_v0_3(json: &[u8]) -> Result<proto::StreamResponse, ConvertErro
                 metadata: old.metadata,
             })
         }
-        "artifact-update" => {
+        PayloadKind::ArtifactUpdate => {
             let old: old::TaskArtifactUpdateEvent = parse(json)?;
             Payload::ArtifactUpdate(proto::TaskArtifactUpdateEvent {
                 task_id: old.task_id,
@@ -295,9 +296,21 @@ pub fn event_from_v0_3(json: &[u8]) -> Result<proto::StreamResponse, ConvertErro
                 metadata: old.metadata,
             })
         }
-        other => return Err(ConvertError::new("kind", format!("{} is no kind of A2A 0.3", quoted(other)))),
     };
     Ok(proto::StreamResponse { payload: Some(payload) })
+}
+
+fn kind_of(tag: &old::Tag) -> Result<PayloadKind, ConvertError> {
+    match (tag.kind.as_deref(), tag) {
+        (Some("task"), _) | (None, old::Tag { id: Some(_), message_id: None, artifact: None, .. }) => {
+            Ok(PayloadKind::Task)
+        }
+        (Some("message"), _) | (None, old::Tag { message_id: Some(_), .. }) => Ok(PayloadKind::Message),
+        (Some("artifact-update"), _) | (None, old::Tag { artifact: Some(_), .. }) => Ok(PayloadKind::ArtifactUpdate),
+        (Some("status-update"), _) => Ok(PayloadKind::StatusUpdate),
+        (Some(other), _) => Err(ConvertError::new("kind", format!("{} is no kind of A2A 0.3", quoted(other)))),
+        (None, _) => Err(ConvertError::new("kind", "is required")),
+    }
 }
 
 /// Writes one event for a 0.3 reader, without regard to what came before it; see [`StreamWriter`].
@@ -344,55 +357,6 @@ pub fn list_to_v0_3(new: &proto::ListTasksResponse) -> Result<Box<RawValue>, Con
     }))
 }
 
-/// A nested 0.3 config as the flat one of 1.0. Of several authentication schemes the first is kept.
-pub fn push_config_from_v0_3(old: old::TaskPushNotificationConfig) -> proto::TaskPushNotificationConfig {
-    let config = old.push_notification_config.unwrap_or_default();
-    proto::TaskPushNotificationConfig {
-        tenant: String::new(),
-        id: config.id,
-        task_id: old.task_id,
-        url: config.url,
-        token: config.token,
-        authentication: config.authentication.map(|authentication| proto::AuthenticationInfo {
-            scheme: authentication.schemes.into_iter().next().unwrap_or_default(),
-            credentials: authentication.credentials,
-        }),
-    }
-}
-
-/// The flat config of 1.0 as 0.3 nests it.
-pub fn push_config_to_v0_3(new: &proto::TaskPushNotificationConfig) -> old::TaskPushNotificationConfig {
-    old::TaskPushNotificationConfig {
-        task_id: new.task_id.clone(),
-        push_notification_config: Some(old::PushNotificationConfig {
-            id: new.id.clone(),
-            url: new.url.clone(),
-            token: new.token.clone(),
-            authentication: new.authentication.as_ref().map(|authentication| old::PushNotificationAuthenticationInfo {
-                schemes: vec![authentication.scheme.clone()],
-                credentials: authentication.credentials.clone(),
-            }),
-        }),
-    }
-}
-
-/// Reads the array that answers `tasks/pushNotificationConfig/list`.
-pub fn push_configs_from_v0_3(json: &[u8]) -> Result<proto::ListTaskPushNotificationConfigsResponse, ConvertError> {
-    let old: Vec<old::TaskPushNotificationConfig> = parse(json)?;
-    let configs = old.into_iter().map(push_config_from_v0_3).collect();
-    Ok(proto::ListTaskPushNotificationConfigsResponse { configs, next_page_token: String::new() })
-}
-
-/// Writes that array. Its pages cannot be told in 0.3.
-pub fn push_configs_to_v0_3(new: &proto::ListTaskPushNotificationConfigsResponse) -> Box<RawValue> {
-    raw(&new.configs.iter().map(push_config_to_v0_3).collect::<Vec<_>>())
-}
-
 pub(super) fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("timestamps were checked when they were read")
-}
-
-/// Reads the answer to a push config's `set` or `get`.
-pub fn parse_push_config(json: &[u8]) -> Result<proto::TaskPushNotificationConfig, ConvertError> {
-    parse(json).map(push_config_from_v0_3)
 }

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::types as old;
-use super::{ConvertError, reply, state_by_name};
+use super::{ConvertError, push, reply, state_by_name};
 use crate::operation::{Operation, Rpc};
 use crate::proto;
 
@@ -33,7 +33,7 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
             let old::TaskParams { id, .. } = parse(params)?;
             Operation::SubscribeToTask(proto::SubscribeToTaskRequest { tenant: String::new(), id })
         }
-        Rpc::CreatePushConfig => Operation::CreatePushConfig(reply::push_config_from_v0_3(parse(params)?)),
+        Rpc::CreatePushConfig => Operation::CreatePushConfig(push::push_config_from_v0_3(parse(params)?)),
         Rpc::GetPushConfig => {
             let old::TaskParams { id: task_id, push_notification_config_id: id, .. } = parse(params)?;
             Operation::GetPushConfig(proto::GetTaskPushNotificationConfigRequest { tenant: String::new(), task_id, id })
@@ -60,7 +60,7 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
 /// A part without content, which 0.3 cannot say.
 pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, ConvertError> {
     let task = |id: &str| old::TaskParams { id: id.to_owned(), ..Default::default() };
-    let push =
+    let push_params =
         |task_id: &str, id: &str| old::TaskParams { push_notification_config_id: id.to_owned(), ..task(task_id) };
     Ok(Some(match operation {
         Operation::SendMessage(r) | Operation::SendStreamingMessage(r) => raw(&send_params(r)?),
@@ -68,11 +68,11 @@ pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, Co
         Operation::ListTasks(_) => return Ok(None),
         Operation::CancelTask(r) => raw(&old::TaskParams { metadata: r.metadata.clone(), ..task(&r.id) }),
         Operation::SubscribeToTask(r) => raw(&task(&r.id)),
-        Operation::CreatePushConfig(r) => raw(&reply::push_config_to_v0_3(r)),
-        Operation::GetPushConfig(r) => raw(&push(&r.task_id, &r.id)),
+        Operation::CreatePushConfig(r) => raw(&push::push_config_to_v0_3(r)),
+        Operation::GetPushConfig(r) => raw(&push_params(&r.task_id, &r.id)),
         Operation::ListPushConfigs(r) => raw(&task(&r.task_id)),
         Operation::GetExtendedAgentCard(_) => raw(&serde_json::Map::new()),
-        Operation::DeletePushConfig(r) => raw(&push(&r.task_id, &r.id)),
+        Operation::DeletePushConfig(r) => raw(&push_params(&r.task_id, &r.id)),
     }))
 }
 
@@ -103,7 +103,7 @@ fn send_request(params: old::MessageSendParams) -> Result<proto::SendMessageRequ
 
 fn configuration(old: old::MessageSendConfiguration) -> proto::SendMessageConfiguration {
     let push = old.push_notification_config.map(|config| {
-        reply::push_config_from_v0_3(old::TaskPushNotificationConfig {
+        push::push_config_from_v0_3(old::TaskPushNotificationConfig {
             task_id: String::new(),
             push_notification_config: Some(config),
         })
@@ -150,7 +150,7 @@ fn send_params(request: &proto::SendMessageRequest) -> Result<old::MessageSendPa
             push_notification_config: c
                 .task_push_notification_config
                 .as_ref()
-                .and_then(|config| reply::push_config_to_v0_3(config).push_notification_config),
+                .and_then(|config| push::push_config_to_v0_3(config).push_notification_config),
             blocking: Some(!c.return_immediately),
         }),
         metadata: request.metadata.clone(),
