@@ -46,18 +46,19 @@ pub fn check(operation: &Operation, version: Version) -> Result<(), Error> {
         return Err(Error::invalid("historyLength", "must be 0 or more"));
     }
     missing.into_result()?;
-    ids(operation)
+    ids(operation, version)
 }
 
 /// Ids that can be kept, and a push config that leaves the task to the message that it comes with.
-fn ids(operation: &Operation) -> Result<(), Error> {
+fn ids(operation: &Operation, version: Version) -> Result<(), Error> {
     let too_long = |id: Option<&str>| id.is_some_and(|id| id.len() > ID_BYTES_MAX || id.chars().any(char::is_control));
     let rule = "must be at most 256 bytes without control characters";
     if too_long(operation.task_id()) {
-        return Err(Error::invalid("task id", rule));
+        return Err(Error::invalid(task_field(operation, version), rule));
     }
     if too_long(operation.context_id()) {
-        return Err(Error::invalid("contextId", rule));
+        let in_message = matches!(operation, Operation::SendMessage(_) | Operation::SendStreamingMessage(_));
+        return Err(Error::invalid(if in_message { "message.contextId" } else { "contextId" }, rule));
     }
     let (Operation::SendMessage(request) | Operation::SendStreamingMessage(request)) = operation else { return Ok(()) };
     let Some(message) = &request.message else { return Ok(()) };
@@ -85,6 +86,19 @@ fn page(request: &proto::ListTasksRequest) -> Result<(), Error> {
         return Err(Error::invalid("historyLength", "must be 0 or more"));
     }
     Ok(())
+}
+
+/// Where the operation names its task.
+fn task_field(operation: &Operation, version: Version) -> &'static str {
+    match (operation, version) {
+        (Operation::SendMessage(_) | Operation::SendStreamingMessage(_), _) => "message.taskId",
+        (Operation::CreatePushConfig(_), _) => "taskId",
+        (
+            Operation::GetPushConfig(_) | Operation::ListPushConfigs(_) | Operation::DeletePushConfig(_),
+            Version::V1_0,
+        ) => "taskId",
+        _ => "id",
+    }
 }
 
 struct Missing {

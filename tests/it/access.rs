@@ -111,6 +111,29 @@ async fn calls_an_agent_by_the_id_that_the_list_gives() {
 }
 
 #[tokio::test]
+async fn answers_at_every_address_of_an_agent() {
+    let (agent, gateway) = two_agents().await;
+    let headers = [("x-api-key", "sk-alice"), ("content-type", "application/json")];
+    for path in [
+        "/a2a/mine",
+        "/a2a/mine/",
+        "/a2a/mine/message/send",
+        "/v1/a2a/mine",
+        "/v1/a2a/mine/",
+        "/v1/a2a/mine/message/send",
+    ] {
+        let answer = gateway.request(http::Method::POST, path, &headers, call("SendMessage", message_v1("m"))).await;
+        assert!(answer.json().get("result").is_some(), "{path}: {}", answer.text());
+    }
+    assert_eq!(agent.calls().len(), 6);
+    for path in ["/a2a/%ff", "/a2a/mine/nothing", "/a2a/mine/../theirs"] {
+        let answer = gateway.request(http::Method::POST, path, &headers, call("SendMessage", message_v1("m"))).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].clone()), (404, json!(404)), "{path}");
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn needs_no_key_for_health_and_tells_nothing() {
     let (_agent, gateway) = two_agents().await;
     for path in ["/health/live", "/health/ready", "/health/liveliness", "/health/readiness"] {
