@@ -90,13 +90,14 @@ fn page(request: &proto::ListTasksRequest) -> Result<(), Error> {
 
 /// Where the operation names its task.
 fn task_field(operation: &Operation, version: Version) -> &'static str {
-    match (operation, version) {
-        (Operation::SendMessage(_) | Operation::SendStreamingMessage(_), _) => "message.taskId",
-        (Operation::CreatePushConfig(_), _) => "taskId",
-        (
-            Operation::GetPushConfig(_) | Operation::ListPushConfigs(_) | Operation::DeletePushConfig(_),
-            Version::V1_0,
-        ) => "taskId",
+    match operation {
+        Operation::SendMessage(_) | Operation::SendStreamingMessage(_) => "message.taskId",
+        Operation::CreatePushConfig(_) => "taskId",
+        Operation::GetPushConfig(_) | Operation::ListPushConfigs(_) | Operation::DeletePushConfig(_)
+            if version == Version::V1_0 =>
+        {
+            "taskId"
+        }
         _ => "id",
     }
 }
