@@ -233,6 +233,17 @@ mod tests {
     }
 
     #[test]
+    fn withholds_addresses_and_not_words() {
+        let mut theirs = synthesised("agent", "This agent asks http://agent/docs and 10.0.0.1:80 for help.");
+        theirs.supported_interfaces =
+            vec![proto::AgentInterface { url: "http://agent/rpc".into(), ..Default::default() }];
+        let face = Face { url: "https://gw/a2a/agent".into(), pinned: None, upstream: "10.0.0.1:80".into() };
+        let ours = rewritten(&theirs, &face);
+        assert_eq!(ours.name, "agent");
+        assert_eq!(ours.description, "This agent asks http(address withheld)/docs and (address withheld) for help.");
+    }
+
+    #[test]
     fn offers_only_the_pinned_version() {
         let card = synthesised("echo", "d");
         let pinned = |version| {

@@ -33,6 +33,8 @@ pub(super) struct Events {
     limits: JsonLimits,
     idle: Duration,
     first: Option<Event>,
+    /// Data that was taken from the reader and not yet read.
+    unread: Option<Bytes>,
     watch: Watch,
     body_ended: bool,
     done: bool,
@@ -73,6 +75,7 @@ impl Events {
             limits: settings.limits.json,
             idle: settings.timeouts.stream_idle,
             first: None,
+            unread: None,
             watch: Watch::new(call),
             body_ended: false,
             done: false,
@@ -111,16 +114,19 @@ impl Events {
 
     async fn pull(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            if let Some(event) = self.reader.next_data().map_err(too_large)? {
-                return self.read(event).await.map(Some);
+            if self.unread.is_none() {
+                self.unread = self.reader.next_data().map_err(too_large)?;
+            }
+            if self.unread.is_some() {
+                return self.read().await.map(Some);
             }
             if self.body_ended {
                 return Ok(None);
             }
             let idle = if self.watch.end == End::Reached { CLOSING } else { self.idle };
             match timeout(idle, self.body.frame()).await {
-                // The task has ended, whether or not the agent closes its stream in good order.
-                Err(_) | Ok(Some(Err(_))) if self.watch.end == End::Reached => return Ok(None),
+                // The task has ended or waits, whether or not the agent closes its stream in good order.
+                Err(_) | Ok(Some(Err(_))) if self.watch.end != End::NotYet => return Ok(None),
                 Err(_) => return Err(silent(idle)),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -133,18 +139,19 @@ impl Events {
                 }
                 Ok(None) => {
                     self.body_ended = true;
-                    if let Some(event) = self.reader.finish().map_err(too_large)? {
-                        return self.read(event).await.map(Some);
-                    }
+                    self.unread = self.reader.finish().map_err(too_large)?;
                 }
             }
         }
     }
 
-    async fn read(&self, mut data: Bytes) -> Result<Event, Error> {
+    /// Reads what is unread. It stays unread while this waits for memory, for the caller may stop waiting.
+    async fn read(&mut self) -> Result<Event, Error> {
+        let mut data = self.unread.clone().unwrap_or_default();
         if data.len() >= LARGE_EVENT_BYTES {
             data = self.budget.hold(data, Duration::from_secs(1)).await.map_err(of_body)?;
         }
+        self.unread = None;
         match jsonrpc::read_reply(&data, &self.id, self.version)? {
             Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
             Outcome::Result(result) => json::read_event(self.version, result, &self.limits),

@@ -139,6 +139,17 @@ async fn keeps_quiet_streams_open_with_comments() {
 }
 
 #[tokio::test]
+async fn ends_in_good_order_when_the_agent_falls_silent_while_its_task_waits() {
+    let (feed, agent) = fed_agent().await;
+    let gateway = gateway(&agent, "timeouts: {stream_idle_ms: 200}").await;
+    let waits = r#"{"statusUpdate":{"taskId":"t","contextId":"c","status":{"state":"TASK_STATE_AUTH_REQUIRED"}}}"#;
+    feed.send(event(1, waits)).await.unwrap();
+    let answer = gateway.post("a", crate::support::gateway::call("SendStreamingMessage", message_v1("m"))).await;
+    assert_eq!(answer.events().len(), 1, "{}", answer.text());
+    gateway.finish().await;
+}
+
+#[tokio::test]
 async fn answers_an_error_before_the_first_event_as_each_version_wants_it() {
     let agent = FakeAgent::start(|seen| {
         let id = seen.json()["id"].clone();

@@ -17,7 +17,10 @@ pub(super) fn addresses(ours: &mut AgentCard, theirs: &AgentCard, registered: &s
         // A gRPC interface is a bare host and port.
         url.map_or_else(|| interface.url.clone(), |url| url.authority().to_owned())
     });
-    let mut known: Vec<String> = interfaces.chain([registered.to_owned()]).filter(|known| !known.is_empty()).collect();
+    let all = interfaces.chain([registered.to_owned()]).filter(|known| !known.is_empty());
+    // A host of one word, such as `agent`, is a word like any other, unless it stands in an address.
+    let is_address = |host: &str| host.contains(['.', ':']);
+    let mut known: Vec<String> = all.map(|host| if is_address(&host) { host } else { format!("://{host}") }).collect();
     known.sort_unstable_by_key(|known| std::cmp::Reverse(known.len()));
     known.dedup();
     let known = Known(known);
