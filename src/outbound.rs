@@ -19,6 +19,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::OutboundSettings;
@@ -59,7 +60,7 @@ impl Destination {
 
     /// Another address at the same scheme, host and port, with the same rights.
     pub fn at(&self, url: &Url) -> Option<Self> {
-        let uri = to_uri(url).ok()?;
+        let uri = to_uri(url).ok().filter(|_| url.username().is_empty() && url.password().is_none())?;
         same_origin(&self.uri, &uri).then_some(Self { uri, guarded: self.guarded })
     }
 }
@@ -164,6 +165,15 @@ impl Outbound {
             if error.is_connect() { OutboundError::Connect(error.into()) } else { OutboundError::Broken(error.into()) }
         })?;
         Ok(response.map(ReplyBody::Tls))
+    }
+
+    /// Closes connections that lie idle, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        while tokio::time::timeout(IDLE_CONNECTION / 5, stop.cancelled()).await.is_err() {
+            for pool in [&self.open, &self.guarded].into_iter().filter_map(|ways| ways.plain.get()) {
+                pool.close_aged();
+            }
+        }
     }
 
     fn tls_client(&self, guard: Guard) -> TlsClient {

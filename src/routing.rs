@@ -49,9 +49,9 @@ impl Routing {
         self.cards.known(agent).map(|known| Arc::clone(&known.card))
     }
 
-    /// Reads cards again in the background as they age, until `stop`.
+    /// Reads cards again as they age, and closes idle connections, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        self.cards.run(stop).await;
+        tokio::join!(self.cards.run(stop.clone()), self.upstream.outbound.run(stop));
     }
 }
 

@@ -46,20 +46,24 @@ struct Idle {
 
 struct Connection {
     sender: SendRequest<Pieces>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Pieces>>>,
-    has_ended: bool,
+    /// Dropped when it ends: hyper gives back what it has not begun to send only then.
+    driver: Option<Pin<Box<Driver>>>,
 }
+
+type Driver = http1::Connection<TokioIo<TcpStream>, Pieces>;
 
 impl Connection {
     /// Lets the connection write and read what it can.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        self.has_ended = self.has_ended || self.driver.as_mut().poll(cx).is_ready();
+        if self.driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
+            self.driver = None;
+        }
     }
 
     /// Whether the peer has closed it, or sent what nobody asked for, while it lay idle.
     fn is_over(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        self.has_ended || !self.sender.is_ready()
+        self.driver.is_none() || !self.sender.is_ready()
     }
 }
 
@@ -76,7 +80,11 @@ impl Pool {
         uri: &Uri,
         mut request: Request<Pieces>,
     ) -> Result<Response<DrivenBody>, OutboundError> {
-        let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let host = match (uri.host().unwrap_or_default(), uri.port()) {
+            (host, Some(port)) => format!("{host}:{port}"),
+            (host, None) => host.to_owned(),
+        };
+        let host = host.as_str();
         *request.uri_mut() = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
         let host_header = HeaderValue::from_str(host).map_err(|error| OutboundError::Forbidden(error.to_string()))?;
         request.headers_mut().insert(HOST, host_header);
@@ -121,19 +129,32 @@ impl Pool {
             Some(of_host) => of_host,
             None => idle.entry(host.into()).or_default(),
         };
-        // The oldest are at the front: those that lie too long are let go.
-        let aged = of_host.iter().take_while(|old| since - old.since >= IDLE_CONNECTION).count();
-        of_host.drain(..aged);
         if of_host.len() < self.idle_max {
             of_host.push(Idle { connection, since });
         }
+    }
+
+    /// Closes the connections that lie idle for too long.
+    pub(super) fn close_aged(&self) {
+        let now = self.clock.instant();
+        let mut aged = Vec::new();
+        let mut idle = self.idle.lock().expect("no code panics while holding this");
+        idle.retain(|_, of_host| {
+            // The oldest are at the front.
+            let count = of_host.iter().take_while(|old| now - old.since >= IDLE_CONNECTION).count();
+            aged.extend(of_host.drain(..count));
+            !of_host.is_empty()
+        });
+        // Closing takes a system call each, and others wait for the lock.
+        drop(idle);
+        drop(aged);
     }
 
     async fn connect(&self, uri: Uri) -> Result<Connection, OutboundError> {
         let connecting = async {
             let stream = self.connector.clone().call(uri).await.map_err(BoxError::from)?;
             let (sender, driver) = http1::handshake(stream).await?;
-            Ok(Connection { sender, driver: Box::pin(driver), has_ended: false })
+            Ok(Connection { sender, driver: Some(Box::pin(driver)) })
         };
         match timeout(self.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(OutboundError::Connect),
@@ -150,7 +171,7 @@ async fn exchange(
 ) -> Result<Response<Incoming>, (hyper::Error, Option<Request<Pieces>>)> {
     let mut answer = pin!(connection.sender.try_send_request(request));
     std::future::poll_fn(|cx| {
-        // When the connection ends, the answer is ready too: with an error if nothing else.
+        // When the connection ends, its driver is dropped, and the answer is ready: with an error if nothing else.
         connection.drive(cx);
         answer.as_mut().poll(cx)
     })
@@ -223,5 +244,72 @@ impl Body for DrivenBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may spawn")]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn request() -> Request<Pieces> {
+        Request::post("/")
+            .header(HOST, "h")
+            .body(Pieces::new([Bytes::from_static(b"x"), Bytes::new(), Bytes::new()]))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn gives_the_request_back_when_the_peer_closed_an_idle_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let (close, closing) = tokio::sync::oneshot::channel::<()>();
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1_024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            drop(closing.await);
+        });
+        let pool = Pool::new(super::super::tcp_connector(Guard::open()), Duration::from_secs(5), 8);
+        let mut connection = pool.connect(uri).await.unwrap();
+        let response = exchange(&mut connection, request()).await.unwrap();
+        assert!(response.body().is_end_stream());
+        assert!(!connection.is_over(), "it lies idle");
+        drop(close);
+        served.await.unwrap();
+        // Until the end of the stream has arrived; nobody looks at the connection meanwhile.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let outcome = timeout(Duration::from_secs(5), exchange(&mut connection, request())).await.expect("an outcome");
+        assert!(matches!(outcome, Err((_, Some(_)))), "it can be sent on another connection");
+    }
+
+    #[tokio::test]
+    async fn keeps_connections_whose_answer_was_read_and_closes_the_others() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let connections = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut request = [0; 1_024];
+                    while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
+                    }
+                });
+            }
+        });
+        let pool = Pool::new(super::super::tcp_connector(Guard::open()), Duration::from_secs(5), 8);
+        for _ in 0..5 {
+            let body = pool.send(&uri, request()).await.unwrap().into_body();
+            let whole = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+            assert_eq!(whole, "ok");
+        }
+        assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+        drop(pool.send(&uri, request()).await.unwrap());
+        assert_eq!(pool.idle.lock().unwrap().values().map(Vec::len).sum::<usize>(), 0, "an unread answer closes it");
     }
 }

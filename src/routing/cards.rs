@@ -95,7 +95,8 @@ impl Cards {
                 return known;
             }
             // An old card serves until a new one is there; a guess does not, for it may name the wrong version.
-            if !known.made_up {
+            // With a pinned version the guess is as good as the configuration.
+            if !known.made_up || agent.settings.protocol_version.is_some() {
                 // A full queue means that many are waiting already; the next use asks again.
                 let _ = self.stale.try_send(Arc::clone(agent));
                 return known;

@@ -113,7 +113,8 @@ where
             first = data;
         } else {
             if rest.is_empty() {
-                let announced = usize::try_from(announced).unwrap_or(0).min(pace.bytes_max);
+                // No more ahead than is here already: what is announced may never come.
+                let announced = usize::try_from(announced).unwrap_or(0).min(2 * length);
                 rest.reserve(announced.max(length));
                 rest.extend_from_slice(&std::mem::take(&mut first));
             }

@@ -12,7 +12,7 @@ use crate::operation::Version;
 /// An id is echoed in every event of a stream, so it has a limit.
 const ID_BYTES_MAX: usize = 256;
 
-/// A request envelope. All byte members are slices of the body.
+/// A request envelope. The params are a slice of the body.
 #[derive(Debug)]
 pub struct Request {
     /// The id as received; `null` when absent, for A2A answers notifications too.
@@ -99,11 +99,13 @@ pub fn read_request(body: &Bytes) -> Result<Request, BadEnvelope> {
             refuse(NULL_ID, Kind::Parse, &message)
         }
     })?;
-    let id = envelope.id.map_or(NULL_ID, |id| body.slice_ref(id.get().as_bytes()));
-    if !is_id(&id) {
+    let id = envelope.id.map_or("null", RawValue::get).as_bytes();
+    if !is_id(id) {
         let message = "id must be a string, an integer or null, of at most 256 bytes";
         return Err(refuse(NULL_ID, Kind::InvalidRequest, message));
     }
+    // A copy: the id lives as long as the reply, and a slice would keep the whole body in memory.
+    let id = Bytes::copy_from_slice(id);
     if envelope.jsonrpc.map(RawValue::get) != Some(r#""2.0""#) {
         return Err(refuse(id, Kind::InvalidRequest, r#"jsonrpc must be "2.0""#));
     }

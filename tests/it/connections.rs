@@ -132,3 +132,38 @@ async fn refuses_a_body_when_the_memory_for_bodies_is_used_up() {
     assert_eq!(served.status, 200, "the share of a caller who left is free again");
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn gives_the_memory_of_a_request_back_while_its_stream_goes_on() {
+    let feeds = std::sync::Mutex::new(Vec::new());
+    let agent = FakeAgent::start(move |seen| match seen.json()["method"].as_str() {
+        Some("SendStreamingMessage") => {
+            let (feed, reply) = FakeReply::fed();
+            feeds.lock().unwrap().push(feed);
+            reply
+        }
+        _ => {
+            FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
+        }
+    })
+    .await;
+    let limits = "limits: {in_flight_bytes_max: 1048576, body_bytes_max: 1048576, reply_bytes_max: 1048576, event_bytes_max: 1048576}";
+    let gateway = gateway(&agent, &format!("{limits}\ntimeouts: {{keep_alive_ms: 20}}")).await;
+    let mut params = message_v1("m");
+    params["message"]["parts"] = serde_json::json!([{ "text": "y".repeat(400_000) }]);
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let response = gateway.stream("a", "SendStreamingMessage", params.clone()).await;
+        assert_eq!(response.status(), 200, "the streams before hold no memory");
+        streams.push(response);
+    }
+    assert_eq!(gateway.open_calls(), 6);
+    drop(streams);
+    let hung_up = timeout(Duration::from_secs(5), async {
+        while gateway.open_calls() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    hung_up.await.expect("callers who left have no calls");
+    gateway.finish().await;
+}

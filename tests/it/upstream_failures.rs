@@ -290,3 +290,51 @@ async fn sends_each_call_once() {
     assert_eq!(agent.calls().len(), 1);
     gateway.finish().await;
 }
+
+/// Answers one request on each connection, as if it would take more, and closes it a moment later.
+async fn fickle_agent() -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut delay_us = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            delay_us = (delay_us + 137) % 900;
+            tokio::spawn(async move {
+                let mut request = vec![0; 4_096];
+                let Ok(length) = stream.read(&mut request).await else { return };
+                let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                let Some((_, body)) = text.split_once("\r\n\r\n") else { return };
+                let id = crate::support::json(body.as_bytes())["id"].clone();
+                let body = format!(
+                    r#"{{"jsonrpc":"2.0","id":{id},"result":{{"task":{{"id":"t","contextId":"c","status":{{"state":"TASK_STATE_COMPLETED"}}}}}}}}"#
+                );
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                drop(stream.write_all((head + &body).as_bytes()).await);
+                tokio::time::sleep(Duration::from_micros(delay_us)).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn never_waits_on_a_connection_that_its_agent_has_closed() {
+    let url = fickle_agent().await;
+    let config = format!("timeouts: {{unary_ms: 3000}}\nagents:\n- {{name: a, url: '{url}', protocol_version: '1.0'}}");
+    let gateway = TestGateway::start(&config).await;
+    let mut answered = 0;
+    for _ in 0..60 {
+        let calls = (0..24).map(|_| gateway.rpc("a", "SendMessage", message_v1("m")));
+        for reply in futures_util::future::join_all(calls).await {
+            let reason = &reply["error"]["data"][0]["reason"];
+            assert!(reply.get("result").is_some() || reason == "UPSTREAM_UNAVAILABLE", "{reply}");
+            answered += usize::from(reply.get("result").is_some());
+        }
+    }
+    assert!(answered > 1_200, "{answered} of 1440 were answered");
+    gateway.finish().await;
+}
