@@ -5,7 +5,7 @@
 
 use super::AgentSettings;
 use super::section::Section;
-use super::settings::{header_names, headers, nowhere, shared, version, web_url};
+use super::settings::{header_names, headers, nowhere, version, web_url};
 use super::tree::{Node, Value};
 
 /// The sections of a proxy file that are about models.
@@ -122,7 +122,7 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         headers: headers(section, "static_headers"),
         forward_headers: header_names(section, "extra_headers"),
         trust_card_url: false,
-        name: shared(name),
+        name: name.into(),
     };
     refuse_restrictions(section);
     refuse_restrictions(&params);

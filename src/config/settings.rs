@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -340,11 +339,6 @@ fn log(s: Section<'_>) -> LogSettings {
 fn filter(text: &str) -> Result<String, String> {
     let parsed = tracing_subscriber::EnvFilter::try_new(text);
     parsed.map(|_| text.to_owned()).map_err(|error| format!("is no filter: {error}"))
-}
-
-/// Wraps a text in an `Arc` where a name is shared by many calls.
-pub(super) fn shared(text: String) -> Arc<str> {
-    text.into()
 }
 
 #[cfg(test)]
