@@ -140,10 +140,11 @@ impl Acceptor {
 
     /// What the connection is to do next.
     async fn signal(&self, activity: &Activity, is_draining: bool) -> Signal {
+        let timeouts = &self.settings.timeouts;
         tokio::select! {
             () = self.cut_off.cancelled() => Signal::Close,
             () = self.stop.cancelled(), if !is_draining => Signal::Drain,
-            () = activity.idle_for(self.settings.timeouts.header, self.settings.timeouts.idle) => Signal::Close,
+            () = activity.is_of_no_use(timeouts.header, timeouts.idle, timeouts.write_stall) => Signal::Close,
         }
     }
 }

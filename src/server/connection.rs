@@ -3,8 +3,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +29,14 @@ pub(super) struct Activity {
     head_since_ms: AtomicU64,
     /// Frames come at any time, so reading says nothing about headers; hyper bounds those of HTTP/2.
     is_http2: AtomicBool,
+    /// Bodies of HTTP/2 responses. One whose reader opens no window is not polled any more, while the connection
+    /// goes on with others, so a stalled write does not show it.
+    bodies: Mutex<Vec<Weak<HandedOver>>>,
 }
+
+/// When a piece of a body was handed to hyper, in milliseconds from the opening of the connection; NEVER while hyper
+/// asks for more.
+struct HandedOver(AtomicU64);
 
 const NEVER: u64 = u64::MAX;
 
@@ -42,19 +49,24 @@ impl Activity {
             idle_since_ms: AtomicU64::new(NEVER),
             head_since_ms: AtomicU64::new(NEVER),
             is_http2: AtomicBool::new(false),
+            bodies: Mutex::default(),
         }
     }
 
     /// Returns when the connection had no request for `idle`, or a request's headers are not complete after `head`;
-    /// a new connection has `head` for its first request. Up to an eighth later than that.
-    pub(super) async fn idle_for(&self, head: Duration, idle: Duration) {
-        let round = (head.min(idle) / 8).max(Duration::from_millis(1));
+    /// a new connection has `head` for its first request; and when a reader takes nothing of a body for `stall`. Up to
+    /// an eighth of the shortest of these later.
+    pub(super) async fn is_of_no_use(&self, head: Duration, idle: Duration, stall: Duration) {
+        let round = (head.min(idle).min(stall) / 8).max(Duration::from_millis(1));
         loop {
             tokio::time::sleep(round).await;
             let now = self.now_ms();
             let is_over =
                 |since_ms: u64, limit: Duration| u128::from(now.saturating_sub(since_ms)) >= limit.as_millis();
             if self.requests.load(Ordering::Relaxed) > 0 {
+                if self.oldest_hand_over_ms().is_some_and(|since_ms| is_over(since_ms, stall)) {
+                    return;
+                }
                 continue;
             }
             let expired = match (self.head_since_ms.load(Ordering::Relaxed), self.idle_since_ms.load(Ordering::Relaxed))
@@ -67,6 +79,14 @@ impl Activity {
                 return;
             }
         }
+    }
+
+    /// Since when a piece of a body waits for its reader.
+    fn oldest_hand_over_ms(&self) -> Option<u64> {
+        let mut bodies = self.bodies.lock().expect("no code panics while holding this");
+        bodies.retain(|body| body.strong_count() > 0);
+        let waiting = bodies.iter().filter_map(|body| Some(body.upgrade()?.0.load(Ordering::Relaxed)));
+        waiting.filter(|since_ms| *since_ms != NEVER).min()
     }
 
     fn now_ms(&self) -> u64 {
@@ -107,7 +127,13 @@ impl Counted {
     }
 
     pub(super) fn around(self, body: Body) -> CountedBody {
-        CountedBody { body, _counted: self }
+        let handed_over = self.0.is_http2.load(Ordering::Relaxed).then(|| {
+            let handed_over = Arc::new(HandedOver(AtomicU64::new(NEVER)));
+            let mut bodies = self.0.bodies.lock().expect("no code panics while holding this");
+            bodies.push(Arc::downgrade(&handed_over));
+            handed_over
+        });
+        CountedBody { body, handed_over, counted: self }
     }
 }
 
@@ -120,7 +146,8 @@ impl Drop for Counted {
 /// A response body that keeps its request counted.
 pub(super) struct CountedBody {
     body: Body,
-    _counted: Counted,
+    handed_over: Option<Arc<HandedOver>>,
+    counted: Counted,
 }
 
 impl HttpBody for CountedBody {
@@ -128,7 +155,12 @@ impl HttpBody for CountedBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(handed_over) = &self.handed_over {
+            let since_ms = if frame.is_ready() { self.counted.0.now_ms() } else { NEVER };
+            handed_over.0.store(since_ms, Ordering::Relaxed);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -225,7 +257,7 @@ mod tests {
         let (head, idle) = (Duration::from_secs(8), Duration::from_secs(64));
         let after = async |activity: &Activity| {
             let started = Clock.instant();
-            activity.idle_for(head, idle).await;
+            activity.is_of_no_use(head, idle, Duration::from_secs(30)).await;
             (Clock.instant() - started).as_secs()
         };
         let fresh = Activity::new(Clock);

@@ -167,3 +167,31 @@ async fn gives_the_memory_of_a_request_back_while_its_stream_goes_on() {
     hung_up.await.expect("callers who left have no calls");
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn hangs_up_on_a_caller_who_stops_reading_one_of_its_http2_streams() {
+    let (feed, reply) = FakeReply::fed();
+    let reply = std::sync::Mutex::new(Some(reply));
+    let agent = FakeAgent::start(move |_| reply.lock().unwrap().take().expect("one call")).await;
+    let gateway = gateway(&agent, "timeouts: {write_stall_ms: 400}").await;
+    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let request = Request::post(format!("{}/a2a/a", gateway.base))
+        .header("authorization", format!("Bearer {KEY}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(call("SendStreamingMessage", message_v1("m")))))
+        .unwrap();
+    let update = format!(
+        r#"{{"artifactUpdate":{{"taskId":"t","contextId":"c","artifact":{{"artifactId":"a","parts":[{{"text":"{}"}}]}}}}}}"#,
+        "z".repeat(60_000)
+    );
+    let feeding = tokio::spawn(async move {
+        // Far more than any window; it ends when the gateway hangs up on the agent.
+        while feed.send(crate::support::fake::event(1, &update)).await.is_ok() {}
+    });
+    let response = http2.request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    timeout(Duration::from_secs(15), feeding).await.expect("it hangs up on the agent").unwrap();
+    drop(response);
+    drop(http2);
+    gateway.finish().await;
+}
