@@ -129,12 +129,7 @@ impl Client {
 }
 
 async fn whole(response: Response<ReplyBody>) -> Result<Bytes, Failure> {
-    let pace = Pace {
-        bytes_max: REPLY_BYTES_MAX,
-        pause_max: Duration::from_secs(600),
-        bytes_per_second_min: 0,
-        budget_wait_max: Duration::from_secs(1),
-    };
+    let pace = Pace { bytes_max: REPLY_BYTES_MAX, pause_max: Duration::from_secs(600), bytes_per_second_min: 0 };
     let whole = body::read(response.into_body(), pace, &Budget::new(2 * REPLY_BYTES_MAX), Clock.instant()).await;
     whole.map_err(|error| Failure::Unreachable(error.to_string()))
 }

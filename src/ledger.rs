@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{AgentName, Arrival, Call, CallId, Caller, Event, EventStream, Peek, Reply, ReplyBody, ReplyMeta};
 use crate::clock::{self, Clock};
 use crate::error::{Error, Kind, Origin, Sent};
-use crate::operation::Binding;
+use crate::operation::{Binding, Version};
 use crate::proto::TaskState;
 
 /// The longest account of a failure.
@@ -236,7 +236,7 @@ impl Record {
         let first_answer_us = Some(self.elapsed_us());
         let entry = self.entry();
         entry.endpoint.clone_from(&meta.endpoint);
-        entry.agent_version = meta.version.map(super::operation::Version::as_str);
+        entry.agent_version = meta.version.map(Version::as_str);
         entry.attempts = meta.attempts;
         entry.first_answer_us = first_answer_us;
     }

@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::LOCATION;
 use http::uri::Scheme;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -62,6 +63,13 @@ impl Destination {
     pub fn at(&self, url: &Url) -> Option<Self> {
         let uri = to_uri(url).ok().filter(|_| url.username().is_empty() && url.password().is_none())?;
         same_origin(&self.uri, &uri).then_some(Self { uri, guarded: self.guarded })
+    }
+
+    /// Where an answer from here redirects to by its `Location`, which may be relative; none outside this origin.
+    pub fn redirected(&self, headers: &HeaderMap) -> Option<Self> {
+        let location = headers.get(LOCATION)?.to_str().ok()?;
+        let base = Url::parse(&self.uri.to_string()).ok()?;
+        self.at(&base.join(location).ok()?)
     }
 }
 

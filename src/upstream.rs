@@ -6,7 +6,7 @@ use crate::access::Permitted;
 use crate::call::{Answer, Content, Peek, Reply, Response};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::{Error, Kind, Origin};
+use crate::error::{Error, Kind};
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound};
 use crate::proto::send_message_response::Payload as Sent;
@@ -82,8 +82,7 @@ impl Upstream {
 fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
     match (asked, peek.task_id.as_deref()) {
         (Some(asked), Some(found)) if asked != found => {
-            Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for")
-                .origin_is(Origin::Agent))
+            Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for"))
         }
         _ => Ok(()),
     }

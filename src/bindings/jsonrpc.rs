@@ -9,12 +9,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::arrival::{arrival, base_url, call, named_version};
-use super::respond::{json_response, with_error_headers};
+use super::respond::{json_response, with_error_headers, with_retry_after};
 use super::{Doors, card, closing};
 use crate::a2a::card::{Face, rewritten};
 use crate::call::{AgentName, Answer, Arrival, Caller, Content, ExtensionUri, Reply, ReplyBody, Response as Typed};
@@ -70,8 +70,7 @@ fn refused(error: &Error) -> Response {
 fn media_type(headers: &HeaderMap) -> Result<(), Error> {
     const JSON_TYPES: [&str; 4] =
         ["application/json", "application/a2a+json", "application/json-rpc", "application/jsonrequest"];
-    let encoding = headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| encoding != "identity") {
+    if body::is_encoded(headers) {
         return Err(Error::new(
             Kind::UnsupportedMediaType,
             "the body must not be compressed: leave Content-Encoding out",
@@ -91,7 +90,6 @@ async fn read(doors: &Doors, arrival: &Arrival, body: Body) -> Result<Bytes, Err
         bytes_max: settings.limits.body_bytes_max,
         pause_max: settings.timeouts.body_pause,
         bytes_per_second_min: settings.timeouts.body_bytes_per_second_min,
-        budget_wait_max: Duration::from_secs(1),
     };
     body::read(body, pace, &doors.gateway.budget, arrival.received).await.map_err(|error| match &error {
         BodyError::TooLarge(limit) => Error::new(
@@ -204,16 +202,13 @@ fn ours(mut answer: Answer, face: Option<Face>, version: Version) -> Answer {
 
 fn failed(asked: &Asked, error: &Error) -> Response {
     let body = jsonrpc::write_error(&asked.id, error, asked.version);
-    let mut response = if asked.streams && asked.version == Version::V0_3 {
+    let response = if asked.streams && asked.version == Version::V0_3 {
         // A 0.3 client that asked for a stream reads nothing else.
         stream::single(&body)
     } else {
         json_response(StatusCode::OK, body)
     };
-    if let Some(after) = error.retry_after() {
-        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-    }
-    response
+    with_retry_after(response, error)
 }
 
 /// The extensions that the agent activated, under the name that the caller's version has for them.

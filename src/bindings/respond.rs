@@ -23,12 +23,16 @@ pub fn json_response(status: StatusCode, body: impl Into<Body>) -> Response {
 pub(super) fn with_error_headers(mut response: Response, error: &Error) -> Response {
     let row = error.kind().row();
     *response.status_mut() = StatusCode::from_u16(row.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
     if error.kind() == Kind::Unauthenticated {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
     }
+    with_retry_after(response, error)
+}
+
+/// When to try again, in whole seconds, if the error says so.
+pub(super) fn with_retry_after(mut response: Response, error: &Error) -> Response {
     if let Some(after) = error.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     response
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt as _;
-use http::header::{ACCEPT, CONTENT_ENCODING, LOCATION};
+use http::header::ACCEPT;
 use http::{HeaderValue, Request};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
@@ -209,23 +209,20 @@ impl Cards {
             request.headers_mut().insert("a2a-version", HeaderValue::from_static(Version::V1_0.as_str()));
             let response = self.outbound.send(&to, request).await.map_err(ReadError::Unreachable)?;
             if response.status().is_redirection() {
-                let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-                let base = Url::parse(&to.uri().to_string()).ok();
-                let next = location.zip(base).and_then(|(location, base)| to.at(&base.join(location).ok()?));
+                let next = to.redirected(response.headers());
                 to = next.ok_or_else(|| unusable("redirects to another origin".to_owned()))?;
                 continue;
             }
             if !response.status().is_success() {
                 return Err(unusable(format!("is answered with HTTP {}", response.status().as_u16())));
             }
-            if response.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            if body::is_encoded(response.headers()) {
                 return Err(unusable("is compressed, which was not asked for".to_owned()));
             }
             let pace = Pace {
                 bytes_max: self.settings.cards.bytes_max,
                 pause_max: self.settings.cards.timeout,
                 bytes_per_second_min: 0,
-                budget_wait_max: Duration::from_secs(1),
             };
             let whole = body::read(response.into_body(), pace, &self.budget, self.clock.instant()).await;
             let whole = whole.map_err(|error| unusable(error.to_string()))?;

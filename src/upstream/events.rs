@@ -149,7 +149,7 @@ impl Events {
     async fn read(&mut self) -> Result<Event, Error> {
         let mut data = self.unread.clone().unwrap_or_default();
         if data.len() >= LARGE_EVENT_BYTES {
-            data = self.budget.hold(data, Duration::from_secs(1)).await.map_err(of_body)?;
+            data = self.budget.hold(data).await.map_err(of_body)?;
         }
         self.unread = None;
         match jsonrpc::read_reply(&data, &self.id, self.version)? {

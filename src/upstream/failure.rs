@@ -1,10 +1,12 @@
 //! What a failed exchange with an agent is to its caller: said without our addresses, and with whether the agent
 //! may have the request.
 
+use std::future::Future;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
 
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::outbound::OutboundError;
@@ -23,10 +25,15 @@ pub fn of_outbound(error: OutboundError) -> Error {
     Error::new(Kind::UpstreamUnavailable, message).sent_is(sent).because(error)
 }
 
-/// No answer in time.
-pub fn of_timeout(limit: Duration) -> Error {
-    let message = format!("the agent did not answer within {} s; it may have the request", limit.as_secs_f32());
-    Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Maybe)
+/// What comes of `exchange` with an agent within `limit`.
+///
+/// # Errors
+/// DeadlineExceeded when nothing does; else those of `exchange`.
+pub async fn in_time<T>(limit: Duration, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(limit, exchange).await.unwrap_or_else(|_| {
+        let message = format!("the agent did not answer within {} s; it may have the request", limit.as_secs_f32());
+        Err(Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Maybe))
+    })
 }
 
 /// A reply that could not be read.

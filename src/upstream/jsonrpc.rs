@@ -1,19 +1,16 @@
 //! Agents that speak JSON-RPC, in 1.0 (A2A 9) and in 0.3 (its specification, section 7).
 
-use std::time::Duration;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::time::timeout;
-use url::Url;
 
 use super::events::{Events, Watch};
 use super::{Endpoint, Upstream, about_the_same_task, failure, with_history_of};
 use crate::access::Permitted;
 use crate::call::{Call, ExtensionUri, Form, Reply, ReplyBody, ReplyMeta};
-use crate::error::{Error, Kind, Origin, Sent};
+use crate::error::{Error, Kind, Sent};
 use crate::operation::{Operation, Rpc, Version};
 use crate::outbound::{Destination, ReplyBody as AgentBody};
 use crate::proto;
@@ -135,8 +132,7 @@ impl Exchange<'_> {
             let extensions = extensions(response.headers());
             Ok((self.outcome(response).await?, extensions, attempts))
         };
-        let (outcome, extensions, attempts) =
-            timeout(limit, exchange).await.map_err(|_| failure::of_timeout(limit))??;
+        let (outcome, extensions, attempts) = failure::in_time(limit, exchange).await?;
         let result = match outcome {
             Outcome::Result(result) => result,
             Outcome::Error(error) => return Err(jsonrpc::agent_error(error)),
@@ -153,13 +149,11 @@ impl Exchange<'_> {
     async fn stream(&self, params: Bytes) -> Result<Reply, Error> {
         let rpc = self.call.operation.rpc();
         let timeouts = &self.upstream.settings.timeouts;
-        let opened = timeout(timeouts.unary, self.post(rpc, params, EVENT_STREAM)).await;
-        let (response, attempts) = opened.map_err(|_| failure::of_timeout(timeouts.unary))??;
+        let (response, attempts) = failure::in_time(timeouts.unary, self.post(rpc, params, EVENT_STREAM)).await?;
         let extensions = extensions(response.headers());
         let meta = self.meta(extensions, attempts);
         if !has_type(response.headers(), "text/event-stream") || !response.status().is_success() {
-            let limit = timeouts.unary;
-            return timeout(limit, self.single(response, meta)).await.map_err(|_| failure::of_timeout(limit))?;
+            return failure::in_time(timeouts.unary, self.single(response, meta)).await;
         }
         refuse_encoded(response.headers())?;
         let mut events =
@@ -201,7 +195,7 @@ impl Exchange<'_> {
         let params = json::write_request(&get, self.endpoint.version)?;
         let limit = self.upstream.settings.timeouts.unary;
         let exchange = async { self.outcome(self.post(Rpc::GetTask, params, JSON).await?.0).await };
-        let result = match timeout(limit, exchange).await.map_err(|_| failure::of_timeout(limit))?? {
+        let result = match failure::in_time(limit, exchange).await? {
             Outcome::Result(result) => result,
             Outcome::Error(error) => return Err(jsonrpc::agent_error(error)),
         };
@@ -268,7 +262,6 @@ impl Exchange<'_> {
             bytes_max: settings.limits.reply_bytes_max,
             pause_max: settings.timeouts.stream_idle,
             bytes_per_second_min: 0,
-            budget_wait_max: Duration::from_secs(1),
         };
         let whole = body::read(body, pace, &self.upstream.budget, self.upstream.clock.instant()).await;
         if head.status.is_success() {
@@ -286,9 +279,7 @@ impl Exchange<'_> {
 
 fn redirect(from: &Destination, response: &http::Response<AgentBody>) -> Option<Destination> {
     let follows = matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-    let location = response.headers().get(LOCATION).filter(|_| follows)?.to_str().ok()?;
-    let base = Url::parse(&from.uri().to_string()).ok()?;
-    from.at(&base.join(location).ok()?)
+    if follows { from.redirected(response.headers()) } else { None }
 }
 
 fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
@@ -298,13 +289,11 @@ fn has_type(headers: &HeaderMap, wanted: &str) -> bool {
 
 /// We ask for no encoding, so there must be none.
 fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => {
-            Err(Error::new(Kind::InvalidAgentResponse, "the agent's answer is compressed, which was not asked for")
-                .origin_is(Origin::Agent))
-        }
-        _ => Ok(()),
+    if body::is_encoded(headers) {
+        let message = "the agent's answer is compressed, which was not asked for";
+        return Err(Error::new(Kind::InvalidAgentResponse, message));
     }
+    Ok(())
 }
 
 /// The extensions that the agent says it activated, in either version's header.

@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +19,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// What the budget is counted in. Small bodies count as one unit.
 const UNIT_BYTES: usize = 4096;
+/// How long a body waits for its share of the budget.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How many bytes of bodies the process holds at once.
 #[derive(Clone, Debug)]
@@ -26,14 +30,11 @@ impl Budget {
     /// Gives bytes that are in memory already their share.
     ///
     /// # Errors
-    /// NoBudget when none is free within `wait_max`.
-    pub async fn hold(&self, bytes: Bytes, wait_max: Duration) -> Result<Bytes, BodyError> {
-        let mut share = Share { budget: self, permit: None, units: 0, wait_max };
+    /// NoBudget when none is free within a second.
+    pub async fn hold(&self, bytes: Bytes) -> Result<Bytes, BodyError> {
+        let mut share = Share { budget: self, permit: None, units: 0 };
         share.grow(bytes.len()).await?;
-        Ok(match share.permit {
-            Some(share) => Bytes::from_owner(Held { bytes, _share: share }),
-            None => bytes,
-        })
+        Ok(share.held_by(bytes))
     }
 
     /// A budget of `bytes`, rounded down to whole units of 4 KiB, at least one.
@@ -50,8 +51,11 @@ pub struct Pace {
     pub pause_max: Duration,
     /// After the first pause, the least bytes per second on average; 0 for no such limit.
     pub bytes_per_second_min: usize,
-    /// How long to wait for a share of the budget.
-    pub budget_wait_max: Duration,
+}
+
+/// The body is compressed, or encoded in another way. We offer and ask for nothing of the kind.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity")
 }
 
 /// Bytes with their share of the budget, which is returned when the last slice of them is dropped.
@@ -93,7 +97,7 @@ where
     if announced > pace.bytes_max as u64 {
         return Err(BodyError::TooLarge(pace.bytes_max));
     }
-    let mut share = Share { budget, permit: None, units: 0, wait_max: pace.budget_wait_max };
+    let mut share = Share { budget, permit: None, units: 0 };
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
@@ -122,10 +126,7 @@ where
         }
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(match share.permit {
-        Some(share) => Bytes::from_owner(Held { bytes, _share: share }),
-        None => bytes,
-    })
+    Ok(share.held_by(bytes))
 }
 
 /// When to give up on the next piece: after the longest pause, sooner when the sender is behind the least rate.
@@ -144,7 +145,6 @@ struct Share<'a> {
     budget: &'a Budget,
     permit: Option<OwnedSemaphorePermit>,
     units: usize,
-    wait_max: Duration,
 }
 
 impl Share<'_> {
@@ -156,7 +156,7 @@ impl Share<'_> {
         let permit = match Arc::clone(&semaphore).try_acquire_many_owned(more) {
             Ok(permit) => permit,
             // The caller waits for others to finish; if it leaves meanwhile, the future is dropped and so is its place.
-            Err(_) => timeout(self.wait_max, semaphore.acquire_many_owned(more))
+            Err(_) => timeout(WAIT_MAX, semaphore.acquire_many_owned(more))
                 .await
                 .map_err(|_| BodyError::NoBudget)?
                 .map_err(|_| BodyError::NoBudget)?,
@@ -167,6 +167,14 @@ impl Share<'_> {
         }
         self.units = units;
         Ok(())
+    }
+
+    /// `bytes`, which give the share back when the last slice of them is dropped.
+    fn held_by(self, bytes: Bytes) -> Bytes {
+        match self.permit {
+            Some(share) => Bytes::from_owner(Held { bytes, _share: share }),
+            None => bytes,
+        }
     }
 }
 
@@ -234,12 +242,7 @@ mod tests {
     use super::*;
     use http_body_util::{Full, StreamBody};
 
-    const PACE: Pace = Pace {
-        bytes_max: 10_000,
-        pause_max: Duration::from_secs(5),
-        bytes_per_second_min: 100,
-        budget_wait_max: Duration::from_secs(1),
-    };
+    const PACE: Pace = Pace { bytes_max: 10_000, pause_max: Duration::from_secs(5), bytes_per_second_min: 100 };
 
     fn pieces(delay: Duration, count: usize) -> impl Body<Data = Bytes, Error = std::io::Error> + Unpin {
         let stream = futures_util::stream::unfold(0, move |at| async move {
