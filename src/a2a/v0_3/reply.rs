@@ -319,16 +319,8 @@ pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, Conve
         Some(Payload::Task(task)) => Ok(raw(&task_to_v0_3(task)?)),
         Some(Payload::Message(message)) => Ok(raw(&message_to_v0_3(message)?)),
         Some(Payload::StatusUpdate(update)) => {
-            let status = status_to_v0_3(update.status.as_ref())?;
-            let state = update.status.as_ref().map_or(TaskState::Unspecified, proto::TaskStatus::state);
-            Ok(raw(&old::TaskStatusUpdateEvent {
-                kind: "status-update",
-                task_id: update.task_id.clone(),
-                context_id: update.context_id.clone(),
-                status,
-                is_final: state.is_terminal(),
-                metadata: update.metadata.clone(),
-            }))
+            let (status, metadata) = (update.status.as_ref(), update.metadata.clone());
+            Ok(raw(&status_update_to_v0_3(&update.task_id, &update.context_id, status, metadata)?))
         }
         Some(Payload::ArtifactUpdate(update)) => {
             let artifact =
@@ -345,6 +337,23 @@ pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, Conve
         }
         None => Err(ConvertError::new("", "has no payload")),
     }
+}
+
+/// An update that is final when the task has ended.
+fn status_update_to_v0_3(
+    task_id: &str,
+    context_id: &str,
+    status: Option<&proto::TaskStatus>,
+    metadata: Option<proto::Struct>,
+) -> Result<old::TaskStatusUpdateEvent, ConvertError> {
+    Ok(old::TaskStatusUpdateEvent {
+        kind: "status-update",
+        task_id: task_id.to_owned(),
+        context_id: context_id.to_owned(),
+        status: status_to_v0_3(status)?,
+        is_final: status.is_some_and(|status| status.state().is_terminal()),
+        metadata,
+    })
 }
 
 /// Writes the answer to `tasks/list`.

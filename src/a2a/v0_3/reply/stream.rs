@@ -6,7 +6,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{ConvertError, artifact_to_v0_3, event_to_v0_3, old, proto, raw, status_to_v0_3};
+use super::{ConvertError, artifact_to_v0_3, event_to_v0_3, old, proto, raw, status_update_to_v0_3};
 use crate::proto::TaskState;
 use crate::proto::stream_response::Payload;
 
@@ -60,13 +60,7 @@ fn status_update(
     status: Option<&proto::TaskStatus>,
     metadata: Option<proto::Struct>,
 ) -> Result<Box<RawValue>, ConvertError> {
-    let state = status.map_or(TaskState::Unspecified, proto::TaskStatus::state);
-    Ok(raw(&old::TaskStatusUpdateEvent {
-        kind: "status-update",
-        task_id: task_id.to_owned(),
-        context_id: context_id.to_owned(),
-        status: status_to_v0_3(status)?,
-        is_final: state.is_terminal() || state == TaskState::InputRequired,
-        metadata,
-    }))
+    let mut update = status_update_to_v0_3(task_id, context_id, status, metadata)?;
+    update.is_final |= status.is_some_and(|status| status.state() == TaskState::InputRequired);
+    Ok(raw(&update))
 }
