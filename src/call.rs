@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -114,6 +114,37 @@ pub struct WorkflowHint(pub Option<Arc<str>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtensionUri(pub String);
 
+/// The header of extensions in 1.0 (A2A 3.2.6) and in 0.3.
+const EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
+const X_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");
+/// Extensions that one request or response may name; more are not read.
+const EXTENSIONS_MAX: usize = 32;
+
+impl ExtensionUri {
+    /// The extensions that `headers` name, each once, under the name of either version.
+    pub fn all_in(headers: &HeaderMap) -> Vec<Self> {
+        let values = headers.get_all(EXTENSIONS).iter().chain(headers.get_all(X_EXTENSIONS));
+        let uris = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let mut found: Vec<Self> = Vec::new();
+        for uri in uris.map(str::trim).filter(|uri| !uri.is_empty()) {
+            if found.len() < EXTENSIONS_MAX && !found.iter().any(|known| known.0 == uri) {
+                found.push(Self(uri.to_owned()));
+            }
+        }
+        found
+    }
+
+    /// The header that names `extensions` to a peer who speaks `version`; none for no extensions.
+    pub fn header(extensions: &[Self], version: Version) -> Option<(HeaderName, HeaderValue)> {
+        let name = match version {
+            Version::V1_0 => EXTENSIONS,
+            Version::V0_3 => X_EXTENSIONS,
+        };
+        let joined = extensions.iter().map(|uri| uri.0.as_str()).collect::<Vec<_>>().join(",");
+        HeaderValue::from_str(&joined).ok().filter(|value| !value.is_empty()).map(|value| (name, value))
+    }
+}
+
 /// The position of an event in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventId(pub String);
@@ -213,4 +244,24 @@ pub enum PayloadKind {
     Message,
     StatusUpdate,
     ArtifactUpdate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_extensions_once_each_under_both_names_and_not_without_end() {
+        let mut headers = HeaderMap::new();
+        headers.append(EXTENSIONS, HeaderValue::from_static("https://e/x, https://e/y"));
+        headers.append(X_EXTENSIONS, HeaderValue::from_static("https://e/y,, https://e/z"));
+        let found = ExtensionUri::all_in(&headers);
+        let (name, value) = ExtensionUri::header(&found, Version::V0_3).unwrap();
+        assert_eq!((name, value.to_str().unwrap()), (X_EXTENSIONS, "https://e/x,https://e/y,https://e/z"));
+        assert_eq!(ExtensionUri::header(&[], Version::V1_0), None);
+
+        let many: Vec<String> = (0..100).map(|at| format!("https://e/{at}")).collect();
+        headers.insert(EXTENSIONS, many.join(",").parse().unwrap());
+        assert_eq!(ExtensionUri::all_in(&headers).len(), EXTENSIONS_MAX);
+    }
 }

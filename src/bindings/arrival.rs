@@ -15,10 +15,6 @@ use crate::error::{Error, Kind};
 use crate::operation::{Binding, Operation, Version};
 
 const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
-/// 1.0's header of extensions and 0.3's; each is read in both versions.
-const EXTENSIONS: [&str; 2] = ["a2a-extensions", "x-a2a-extensions"];
-/// Extensions that one call may name.
-const EXTENSIONS_MAX: usize = 32;
 
 /// What is known of a request from its head. Takes the headers out of `head`.
 pub(super) fn arrival(doors: &Doors, agent: AgentName, binding: Binding, head: &mut Parts) -> Arrival {
@@ -30,7 +26,7 @@ pub(super) fn arrival(doors: &Doors, agent: AgentName, binding: Binding, head: &
         binding,
         peer: Peer { address },
         agent,
-        extensions: extensions(&head.headers),
+        extensions: ExtensionUri::all_in(&head.headers),
         settings: std::sync::Arc::clone(&gateway.settings),
         headers: std::mem::take(&mut head.headers),
     }
@@ -94,17 +90,6 @@ pub(super) fn call(
         parent: None,
         settings: arrival.settings,
     }
-}
-
-fn extensions(headers: &HeaderMap) -> Vec<ExtensionUri> {
-    let values = EXTENSIONS.into_iter().flat_map(|name| headers.get_all(name)).filter_map(|value| value.to_str().ok());
-    let mut uris: Vec<ExtensionUri> = Vec::new();
-    for uri in values.flat_map(|value| value.split(',')).map(str::trim).filter(|uri| !uri.is_empty()) {
-        if uris.len() < EXTENSIONS_MAX && !uris.iter().any(|known| known.0 == uri) {
-            uris.push(ExtensionUri(uri.to_owned()));
-        }
-    }
-    uris
 }
 
 /// How the caller reaches this gateway: `public_url`, else what the request says. `X-Forwarded-*` is believed from

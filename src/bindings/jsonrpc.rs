@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::arrival::{arrival, base_url, call, named_version};
 use super::respond::{json_response, with_error_headers, with_retry_after};
@@ -182,9 +182,7 @@ fn answered(doors: &Doors, asked: &Asked, reply: Reply, face: Option<Face>) -> R
             }
         },
     };
-    if let Some((name, value)) = echo(&meta.extensions, asked.version) {
-        response.headers_mut().insert(name, value);
-    }
+    response.headers_mut().extend(ExtensionUri::header(&meta.extensions, asked.version));
     response
 }
 
@@ -209,14 +207,4 @@ fn failed(asked: &Asked, error: &Error) -> Response {
         json_response(StatusCode::OK, body)
     };
     with_retry_after(response, error)
-}
-
-/// The extensions that the agent activated, under the name that the caller's version has for them.
-fn echo(extensions: &[ExtensionUri], version: Version) -> Option<(HeaderName, HeaderValue)> {
-    let name = match version {
-        Version::V1_0 => HeaderName::from_static("a2a-extensions"),
-        Version::V0_3 => HeaderName::from_static("x-a2a-extensions"),
-    };
-    let joined = extensions.iter().map(|uri| uri.0.as_str()).collect::<Vec<_>>().join(",");
-    HeaderValue::from_str(&joined).ok().filter(|value| !value.is_empty()).map(|value| (name, value))
 }

@@ -20,8 +20,6 @@ use crate::wire::json;
 use crate::wire::jsonrpc::{self, Outcome};
 
 const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
-const A2A_EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
-const X_A2A_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");
 const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream, application/json");
@@ -102,13 +100,8 @@ fn headers(permitted: &Permitted<'_>, endpoint: &Endpoint) -> HeaderMap {
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(USER_AGENT, OUR_NAME);
     headers.insert(A2A_VERSION, HeaderValue::from_static(endpoint.version.as_str()));
-    let extensions = call.extensions.iter().map(|uri| uri.0.as_str()).collect::<Vec<_>>().join(",");
-    if let Some(extensions) = HeaderValue::from_str(&extensions).ok().filter(|value| !value.is_empty()) {
-        if endpoint.version == Version::V0_3 {
-            headers.insert(X_A2A_EXTENSIONS, extensions);
-        } else {
-            headers.insert(A2A_EXTENSIONS, extensions);
-        }
+    if let Some((name, value)) = ExtensionUri::header(&call.extensions, endpoint.version) {
+        headers.insert(name, value);
     }
     let trace = [("traceparent", &call.trace.traceparent), ("tracestate", &call.trace.tracestate)];
     for (name, value) in trace {
@@ -129,7 +122,7 @@ impl Exchange<'_> {
         let limit = self.upstream.settings.timeouts.unary;
         let exchange = async {
             let (response, attempts) = self.post(rpc, params, JSON).await?;
-            let extensions = extensions(response.headers());
+            let extensions = ExtensionUri::all_in(response.headers());
             Ok((self.outcome(response).await?, extensions, attempts))
         };
         let (outcome, extensions, attempts) = failure::in_time(limit, exchange).await?;
@@ -150,7 +143,7 @@ impl Exchange<'_> {
         let rpc = self.call.operation.rpc();
         let timeouts = &self.upstream.settings.timeouts;
         let (response, attempts) = failure::in_time(timeouts.unary, self.post(rpc, params, EVENT_STREAM)).await?;
-        let extensions = extensions(response.headers());
+        let extensions = ExtensionUri::all_in(response.headers());
         let meta = self.meta(extensions, attempts);
         if !has_type(response.headers(), "text/event-stream") || !response.status().is_success() {
             return failure::in_time(timeouts.unary, self.single(response, meta)).await;
@@ -294,13 +287,6 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::new(Kind::InvalidAgentResponse, message));
     }
     Ok(())
-}
-
-/// The extensions that the agent says it activated, in either version's header.
-fn extensions(headers: &HeaderMap) -> Vec<ExtensionUri> {
-    let values = headers.get_all(A2A_EXTENSIONS).iter().chain(headers.get_all(X_A2A_EXTENSIONS));
-    let uris = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    uris.map(str::trim).filter(|uri| !uri.is_empty()).map(|uri| ExtensionUri(uri.to_owned())).collect()
 }
 
 #[cfg(test)]
