@@ -4,9 +4,11 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use switchboard::call::Form;
 use switchboard::config::JsonLimits;
 use switchboard::operation::{Rpc, Version};
-use switchboard::wire::json::{EventWriter, read_answer, read_event, read_request, write_answer, write_request};
+use switchboard::wire::content::{EventWriter, write_answer};
+use switchboard::wire::json::{read_answer, read_event, read_request, write_request};
 use switchboard::wire::jsonrpc;
 use switchboard::wire::scan::{request_shape, scan};
 
@@ -47,13 +49,13 @@ fn replies(criterion: &mut Criterion) {
     let relay = |version: Version, reply: &'static str, to: Version| {
         let answer =
             read_answer(Rpc::SendMessage, version, Bytes::from_static(reply.as_bytes()), &LIMITS).expect("an answer");
-        write_answer(answer, to).expect("written")
+        write_answer(answer, Form::Json(to)).expect("written")
     };
     group.bench_function("forward_1_0", |b| b.iter(|| relay(Version::V1_0, black_box(TASK_V1), Version::V1_0)));
     group.bench_function("from_0_3_to_1_0", |b| b.iter(|| relay(Version::V0_3, black_box(TASK_V03), Version::V1_0)));
     group.bench_function("from_1_0_to_0_3", |b| b.iter(|| relay(Version::V1_0, black_box(TASK_V1), Version::V0_3)));
     for (name, to) in [("event_forward_1_0", Version::V1_0), ("event_from_1_0_to_0_3", Version::V0_3)] {
-        let mut writer = EventWriter::new(to);
+        let mut writer = EventWriter::new(Form::Json(to));
         group.bench_function(name, |b| {
             b.iter(|| {
                 let data = Bytes::from_static(black_box(UPDATE_V1).as_bytes());

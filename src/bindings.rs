@@ -7,24 +7,31 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{any, get};
 use http::Method;
+use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::AgentName;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 
+mod address;
 mod arrival;
 mod card;
+mod cors;
+mod events;
+mod exchange;
 mod health;
 mod jsonrpc;
+mod request;
 mod respond;
+mod rest;
+mod rpc;
 
-pub use arrival::base_url;
+pub use address::base_url;
 pub use card::face;
 pub use respond::{error_response, json_response};
 
@@ -34,17 +41,26 @@ pub struct Doors {
     pub gateway: Arc<Gateway>,
     /// Cancelled when the process begins to stop: it is not ready any more.
     pub draining: CancellationToken,
+    rpc: rpc::Rpc,
+}
+
+impl Doors {
+    pub fn new(gateway: Arc<Gateway>, draining: CancellationToken) -> Self {
+        Self { rpc: rpc::Rpc::new(&gateway), gateway, draining }
+    }
 }
 
 /// The routes of all doors.
 pub fn router(doors: Doors) -> Router {
+    let infrastructure = rpc::infrastructure(&doors.gateway, &doors.draining);
     Router::new()
-        .route("/a2a/{agent}", any(agent_root))
-        .route("/a2a/{agent}/", any(agent_root))
-        .route("/a2a/{agent}/{*tail}", any(agent_tail))
-        .route("/v1/a2a/{agent}", any(agent_root))
-        .route("/v1/a2a/{agent}/", any(agent_root))
-        .route("/v1/a2a/{agent}/{*tail}", any(agent_tail))
+        .route("/a2a/{agent}", any(agent_door))
+        .route("/a2a/{agent}/{*tail}", any(agent_door))
+        .route("/a2a/{agent}/", any(agent_door))
+        .route("/v1/a2a/{agent}", any(agent_door))
+        .route("/v1/a2a/{agent}/", any(agent_door))
+        .route("/v1/a2a/{agent}/{*tail}", any(agent_door))
+        .route("/lf.a2a.v1.A2AService/{method}", any(service_door))
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/liveliness", get(health::live).fallback(only_get))
         .route("/health/liveness", get(health::live).fallback(only_get))
@@ -52,49 +68,58 @@ pub fn router(doors: Doors) -> Router {
         .route("/health/readiness", get(health::ready).fallback(only_get))
         .fallback(unknown_path)
         .with_state(doors)
+        .merge(infrastructure)
 }
 
-async fn agent_root(
-    State(doors): State<Doors>,
-    agent: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response {
-    match agent {
-        Ok(Path(agent)) => agent_door(doors, agent, String::new(), request).await,
-        Err(_) => unknown_path().await,
-    }
-}
-
-async fn agent_tail(
-    State(doors): State<Doors>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    request: Request,
-) -> Response {
-    match path {
-        Ok(Path((agent, tail))) => agent_door(doors, agent, tail, request).await,
-        Err(_) => unknown_path().await,
+/// The router with what browsers need, where the operator allows it.
+pub fn for_browsers(router: Router, settings: &crate::config::Settings) -> Router {
+    match cors::layer(&settings.cors) {
+        Some(layer) => router.layer(layer),
+        None => router,
     }
 }
 
 /// Everything under an agent's address, by verb and path. Each door's future lives in a box: they are large, and
 /// would be copied on their way through the router.
-async fn agent_door(doors: Doors, agent: String, tail: String, request: Request) -> Response {
-    let agent = AgentName(agent.into());
-    let verb = request.method().clone();
-    match (verb, tail.as_str()) {
-        (Method::POST, "" | "message/send") => {
+async fn agent_door(State(doors): State<Doors>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let Some((agent, tail)) = below_agents(&path) else { return unknown_path().await };
+    match (request.method().clone(), tail) {
+        (Method::POST, "" | "/" | "/message/send") => {
             Box::pin(jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Method, request)).await
         }
-        (Method::POST, "message/stream") => {
+        (Method::POST, "/message/stream") => {
             Box::pin(jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Stream, request)).await
         }
-        (Method::GET | Method::HEAD, ".well-known/agent-card.json" | ".well-known/agent.json") => {
+        (Method::GET | Method::HEAD, "/.well-known/agent-card.json" | "/.well-known/agent.json") => {
             Box::pin(card::serve(&doors, agent, request)).await
         }
-        (_, ".well-known/agent-card.json" | ".well-known/agent.json") => respond::verb_not_allowed("GET, HEAD"),
-        (_, "" | "message/send" | "message/stream") => respond::verb_not_allowed("POST"),
-        _ => unknown_path().await,
+        (verb, "/.well-known/agent-card.json" | "/.well-known/agent.json") => other_verb(&verb, "GET, HEAD"),
+        (verb, "" | "/" | "/message/send" | "/message/stream") => other_verb(&verb, "POST"),
+        (_, tail) => match tail.strip_prefix('/').and_then(|tail| tail.strip_prefix(rpc::SERVICE)) {
+            Some(method) => Box::pin(rpc::serve(&doors, Some(agent), method, request)).await,
+            None => Box::pin(rest::serve(&doors, agent, tail, request)).await,
+        },
     }
+}
+
+/// The service at the root, where metadata, the host or the request itself name the agent.
+async fn service_door(State(doors): State<Doors>, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let method = path.trim_start_matches('/').strip_prefix(rpc::SERVICE).unwrap_or_default();
+    Box::pin(rpc::serve(&doors, None, method, request)).await
+}
+
+/// The agent that a path names, and the path below it, which is still percent-encoded: an id may hold a slash.
+fn below_agents(path: &str) -> Option<(AgentName, &str)> {
+    let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/a2a/")?;
+    let (agent, tail) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let agent = percent_decode_str(agent).decode_utf8().ok()?;
+    Some((AgentName(agent.into()), tail))
+}
+
+fn other_verb(verb: &Method, allowed: &'static str) -> Response {
+    if verb == Method::OPTIONS { respond::options(allowed) } else { respond::verb_not_allowed(allowed) }
 }
 
 async fn unknown_path() -> Response {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -64,10 +64,18 @@ pub struct Arrival {
     pub received: Instant,
     pub binding: Binding,
     pub peer: Peer,
-    /// The agent that the path names.
-    pub agent: AgentName,
+    pub uri: Uri,
+    /// What the path, the metadata and the host call the agent; all must mean the same one. With none of them, the
+    /// request itself must name it, as its tenant.
+    pub selectors: Vec<AgentName>,
+    /// The agent's own name, once it is known.
+    pub agent: Option<AgentName>,
+    /// When the caller stops waiting, as it says.
+    pub deadline: Option<Instant>,
     pub headers: HeaderMap,
     pub extensions: Vec<ExtensionUri>,
+    /// What is wrong with the head, to be told to a caller who is known.
+    pub flaw: Option<Error>,
     pub settings: Arc<Settings>,
 }
 
@@ -83,6 +91,8 @@ pub struct Call {
     /// The id of the caller's JSON-RPC envelope as received, for an agent that speaks JSON-RPC too.
     pub rpc_id: Option<Bytes>,
     pub version: Version,
+    /// How the caller reads its reply.
+    pub form: Form,
     pub binding: Binding,
     pub received: Instant,
     pub deadline: Option<Instant>,
@@ -153,7 +163,8 @@ pub struct EventId(pub String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Json(Version),
-    Proto(Version),
+    /// The protobuf messages of 1.0.
+    Proto,
 }
 
 /// Bytes as received, a slice of the one buffer, and what they are.

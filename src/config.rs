@@ -9,22 +9,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::operation::Version;
+use crate::operation::{Binding, Version};
 
+mod agents;
 mod check;
 mod litellm;
 mod problem;
 mod secret;
 mod section;
 mod settings;
+mod tls;
 mod tree;
+mod trust;
 
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
+pub use tls::{TlsFiles, TlsSettings};
+pub use trust::{Trust, TrustError};
 
 /// Every key and its default, as shipped.
 pub const DEFAULTS: &str = include_str!("../switchboard.default.yaml");
@@ -33,6 +38,11 @@ pub const DEFAULTS: &str = include_str!("../switchboard.default.yaml");
 #[derive(Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
+    /// None: without TLS, as behind a proxy that ends it.
+    pub tls: Option<TlsSettings>,
+    pub cors: CorsSettings,
+    /// Hosts of one label before this domain name the agent by it. In lower case.
+    pub agent_domain: Option<String>,
     pub public_url: Option<Url>,
     pub trusted_proxies: Vec<IpNet>,
     pub master_key: Option<Secret>,
@@ -46,6 +56,15 @@ pub struct Settings {
     pub log: LogSettings,
     /// What was read and is not ours, such as the other sections of a LiteLLM file; for the operator to see.
     pub notes: Vec<String>,
+}
+
+/// Which pages may call from a browser.
+#[derive(Clone, Debug)]
+pub struct CorsSettings {
+    pub any_origin: bool,
+    pub origins: Vec<HeaderValue>,
+    /// How long a browser may keep the answer to its question.
+    pub max_age: Duration,
 }
 
 #[derive(Debug)]
@@ -66,7 +85,14 @@ pub enum Granted {
 pub struct AgentSettings {
     pub name: Arc<str>,
     pub aliases: Vec<String>,
+    /// `http` or `https`.
     pub url: Url,
+    /// What is spoken at `url`, where the operator wrote it as `grpc` or `grpcs`.
+    pub url_binding: Option<Binding>,
+    /// The bindings by which it may be called, the preferred one first; empty for all.
+    pub bindings: Vec<Binding>,
+    /// Whom TLS believes there; none for the system's authorities.
+    pub trust: Option<Trust>,
     pub card_url: Option<Url>,
     /// `None`: as its card says.
     pub protocol_version: Option<Version>,

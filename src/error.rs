@@ -4,6 +4,7 @@
 //! differently; each is one row of one table, in both protocol versions. No binding, handler or adapter picks a
 //! code of its own, and the table has no catch-all arm, so a new kind does not compile until it has its row.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -52,17 +53,22 @@ pub struct FieldViolation {
     pub description: String,
 }
 
-/// An agent's own JSON-RPC error object, which reaches callers of the same binding family unchanged.
+/// An agent's own error, which reaches callers of the same binding family unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentError {
-    /// The version that the agent spoke.
-    pub version: Version,
-    pub code: i64,
-    pub message: String,
-    /// The whole error object as received.
-    pub object: Bytes,
-    /// Its `data` member as received, if there was one.
-    pub data: Option<Bytes>,
+pub enum AgentError {
+    JsonRpc {
+        /// The version that the agent spoke.
+        version: Version,
+        code: i64,
+        /// The whole error object as received.
+        object: Bytes,
+        /// Its `data` member as received, if there was one.
+        data: Option<Bytes>,
+    },
+    /// HTTP+JSON: a status and its JSON body.
+    Http { status: u16, body: Bytes },
+    /// gRPC: a code, which need not be one that we know, a message, and `grpc-status-details-bin` decoded from base64.
+    Status { code: i32, message: String, details: Bytes },
 }
 
 /// A failed call. One pointer wide, so that `Result`s stay small.
@@ -75,6 +81,7 @@ struct Inner {
     message: String,
     retry_after: Option<Duration>,
     violations: Vec<FieldViolation>,
+    info: BTreeMap<String, String>,
     from_agent: Option<AgentError>,
     failed_at: Option<FailedAt>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -101,6 +108,7 @@ impl Error {
             message: message.into(),
             retry_after: None,
             violations: Vec::new(),
+            info: BTreeMap::new(),
             from_agent: None,
             failed_at: None,
             source: None,
@@ -135,6 +143,13 @@ impl Error {
     #[must_use]
     pub fn violation(mut self, violation: FieldViolation) -> Self {
         self.0.violations.push(violation);
+        self
+    }
+
+    /// More about it for programs: an entry of `google.rpc.ErrorInfo.metadata`.
+    #[must_use]
+    pub fn info(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.info.insert(name.into(), value.into());
         self
     }
 
@@ -180,6 +195,11 @@ impl Error {
 
     pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
+    }
+
+    /// The metadata of its `google.rpc.ErrorInfo`.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.info
     }
 
     pub fn failed_at(&self) -> Option<&FailedAt> {

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::call::{AgentName, Arrival, Call, Caller, Reply, ReplyBody};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::error::{Error, Kind, Sent};
+use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
-use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
-use crate::routing::Routing;
+use crate::routing::{Routing, TheirCard};
 use crate::wire::body::Budget;
 
 /// Everything that a call passes.
@@ -42,11 +42,51 @@ impl Gateway {
     /// Unauthenticated, AgentNotFound.
     pub fn admit(&self, arrival: &mut Arrival) -> Result<Caller, Error> {
         let caller = self.access.identify(&arrival.headers)?;
-        match self.access.visible(&self.registry, &caller, &arrival.agent) {
-            Ok(agent) => arrival.agent = AgentName(Arc::clone(&agent.settings.name)),
+        let agent = match arrival.flaw.take() {
+            None => self.selected(arrival, &caller),
+            Some(flaw) => Err(flaw),
+        };
+        match agent {
+            Ok(agent) => arrival.agent = agent,
             Err(error) => return Err(self.refuse(arrival, &caller, error)),
         }
         Ok(caller)
+    }
+
+    /// The one agent that all selectors mean, by its own name. A list of precedence would let a caller show one
+    /// agent to a proxy before us and another to us.
+    fn selected(&self, arrival: &Arrival, caller: &Caller) -> Result<Option<AgentName>, Error> {
+        let mut found: Option<&Arc<Agent>> = None;
+        for selector in &arrival.selectors {
+            let agent = self.access.visible(&self.registry, caller, selector)?;
+            if found.is_some_and(|other| other.id != agent.id) {
+                let message =
+                    "the address, the a2a-agent header and the host name different agents: leave all but one out";
+                return Err(Error::new(Kind::InvalidParams, message));
+            }
+            found = Some(agent);
+        }
+        Ok(found.map(own_name))
+    }
+
+    /// The agent of an admitted request: the one that its head names, else the one that its tenant names, alone or
+    /// before a slash.
+    ///
+    /// # Errors
+    /// InvalidParams when nothing names an agent, AgentNotFound.
+    pub fn addressed(&self, arrival: &Arrival, caller: &Caller, tenant: &str) -> Result<AgentName, Error> {
+        if let Some(agent) = &arrival.agent {
+            return Ok(agent.clone());
+        }
+        if tenant.is_empty() {
+            let hint = "must name the agent, as its card says; or send the header a2a-agent, or call /a2a/{agent}/...";
+            return Err(Error::invalid("tenant", hint));
+        }
+        let visible = |name: &str| self.access.visible(&self.registry, caller, &AgentName(name.into()));
+        // The names of some agents have slashes in them.
+        visible(tenant)
+            .or_else(|error| tenant.split_once('/').map_or(Err(error), |(name, _)| visible(name)))
+            .map(own_name)
     }
 
     /// Records a refusal of somebody who is known, and hands it back.
@@ -65,7 +105,7 @@ impl Gateway {
             reply = self.answer(&call) => reply,
             () = self.ending.cancelled() => Err(restarting().sent_is(Sent::Maybe)),
         };
-        record.follow(reply.map(|reply| self.until_the_end(reply)))
+        record.follow(reply.map(|reply| self.until_the_end(reply, call.deadline)))
     }
 
     async fn answer(&self, call: &Call) -> Result<Reply, Error> {
@@ -73,19 +113,26 @@ impl Gateway {
         match call.deadline {
             None => self.routing.send(&permitted).await,
             // Dropping the exchange at the deadline hangs up on the agent.
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline, self.routing.send(&permitted)).await.unwrap_or_else(|_| {
-                    let message = "the caller's deadline passed; the agent may have the request";
-                    Err(Error::new(Kind::DeadlineExceeded, message).sent_is(Sent::Maybe))
-                })
-            }
+            Some(deadline) => timeout_at(deadline, self.routing.send(&permitted))
+                .await
+                .unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe))),
         }
     }
 
-    /// When the process ends, a stream ends with an error that says so; what the agent does goes on.
-    fn until_the_end(&self, reply: Reply) -> Reply {
+    /// When the process ends, or the caller's deadline passes, a stream ends with an error that says so; what the agent
+    /// does goes on.
+    fn until_the_end(&self, reply: Reply, deadline: Option<Instant>) -> Reply {
         let Reply { meta, body: ReplyBody::Stream(events) } = reply else { return reply };
-        let ended = Box::pin(self.ending.clone().cancelled_owned());
+        let ending = self.ending.clone().cancelled_owned();
+        let ended = Box::pin(async move {
+            match deadline {
+                None => ending.await,
+                Some(deadline) => {
+                    return timeout_at(deadline, ending).await.map_or_else(|_| too_late(), |()| restarting());
+                }
+            }
+            restarting()
+        });
         let events = stream::unfold((events, ended, false), |(mut events, mut ended, is_over)| async move {
             if is_over {
                 return None;
@@ -93,7 +140,7 @@ impl Gateway {
             tokio::select! {
                 biased;
                 event = events.next() => event.map(|event| (event, (events, ended, false))),
-                () = &mut ended => Some((Err(restarting().sent_is(Sent::Sent)), (events, ended, true))),
+                error = &mut ended => Some((Err(error.sent_is(Sent::Sent)), (events, ended, true))),
             }
         });
         Reply { meta, body: ReplyBody::Stream(events.boxed()) }
@@ -103,10 +150,21 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::admit`].
-    pub async fn card(&self, arrival: &Arrival) -> Result<(&Arc<Agent>, Arc<AgentCard>), Error> {
+    pub async fn card(&self, arrival: &Arrival) -> Result<(&Arc<Agent>, TheirCard), Error> {
         let caller = self.access.identify(&arrival.headers)?;
-        let agent = self.access.visible(&self.registry, &caller, &arrival.agent)?;
+        let name = self
+            .selected(arrival, &caller)?
+            .ok_or_else(|| Error::new(Kind::PathNotFound, "the path names no agent"))?;
+        let agent = self.access.visible(&self.registry, &caller, &name)?;
         Ok((agent, self.routing.card(agent).await))
+    }
+
+    /// Who sent these headers, for what is not about one agent.
+    ///
+    /// # Errors
+    /// Unauthenticated.
+    pub fn identify(&self, headers: &http::HeaderMap) -> Result<Caller, Error> {
+        self.access.identify(headers)
     }
 
     /// The agents that exist for whoever sent these headers.
@@ -118,6 +176,15 @@ impl Gateway {
         let agents = self.registry.agents().iter();
         Ok(agents.filter(|agent| self.access.may_call(&caller, agent)).collect())
     }
+}
+
+fn too_late() -> Error {
+    let message = "the caller's deadline passed; the agent may have the request";
+    Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Caller)
+}
+
+fn own_name(agent: &Arc<Agent>) -> AgentName {
+    AgentName(Arc::clone(&agent.settings.name))
 }
 
 fn restarting() -> Error {

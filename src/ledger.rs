@@ -50,7 +50,9 @@ pub struct Entry {
     pub call_id: String,
     pub key_id: Arc<str>,
     pub caller: Arc<str>,
-    pub agent: Arc<str>,
+    /// None when the request named none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Arc<str>>,
     /// None when the request did not get so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<&'static str>,
@@ -139,7 +141,7 @@ impl Ledger {
         let entry = Entry {
             task_id: call.operation.task_id().map(str::to_owned),
             context_id: call.operation.context_id().map(str::to_owned),
-            ..self.entry(call.id, &call.caller, &call.agent, call.binding)
+            ..self.entry(call.id, &call.caller, Some(&call.agent), call.binding)
         };
         self.record(
             Entry {
@@ -154,7 +156,8 @@ impl Ledger {
     /// Records a request of a known caller that never became a call. When the queue is full it goes unrecorded: it
     /// cost nothing and reached nobody.
     pub fn refuse(&self, arrival: &Arrival, caller: &Caller, error: &Error) {
-        let entry = self.entry(arrival.id, caller, &arrival.agent, arrival.binding);
+        let entry =
+            self.entry(arrival.id, caller, arrival.agent.as_ref().or(arrival.selectors.first()), arrival.binding);
         if let Ok(mut record) = self.record(entry, arrival.received) {
             record.fail(error);
         }
@@ -174,13 +177,13 @@ impl Ledger {
         })
     }
 
-    fn entry(&self, id: CallId, caller: &Caller, agent: &AgentName, binding: Binding) -> Entry {
+    fn entry(&self, id: CallId, caller: &Caller, agent: Option<&AgentName>, binding: Binding) -> Entry {
         Entry {
             time: clock::rfc3339(self.clock.unix_micros()),
             call_id: id.to_string(),
             key_id: Arc::clone(&caller.key.0),
             caller: Arc::clone(&caller.name),
-            agent: Arc::clone(&agent.0),
+            agent: agent.map(|agent| Arc::clone(&agent.0)),
             operation: None,
             binding: binding.as_str(),
             caller_version: None,

@@ -4,9 +4,10 @@
 //! configuration may be anywhere. What a card, an agent or a caller claims passes the guard: its names are resolved
 //! and checked at every connection, so that a name cannot be public when checked and private when used.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,15 +24,17 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::OutboundSettings;
+use crate::config::{OutboundSettings, Trust};
 use crate::wire::body::Pieces;
 
 mod guard;
 mod http1;
+mod http2;
 mod timed;
 
 use guard::Guard;
 use http1::{DrivenBody, Pool};
+pub use http2::Http2Body;
 use timed::Timed;
 
 /// Idle connections are closed before usual servers close them.
@@ -44,6 +47,8 @@ const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub struct Destination {
     uri: Uri,
     guarded: bool,
+    /// Whom TLS believes there; none for the system's authorities.
+    trust: Option<Trust>,
 }
 
 impl Destination {
@@ -52,7 +57,22 @@ impl Destination {
     /// # Errors
     /// Forbidden for what is a URL and no URI; the configuration refuses such.
     pub fn registered(url: &Url) -> Result<Self, OutboundError> {
-        Ok(Self { uri: to_uri(url)?, guarded: false })
+        Ok(Self { uri: to_uri(url)?, guarded: false, trust: None })
+    }
+
+    /// The same address, where TLS believes these authorities instead of the system's.
+    #[must_use]
+    pub fn trusting(mut self, trust: Option<Trust>) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// The address `path_and_query` below this one, which keeps its own path. None when it is too long for a URI.
+    pub fn below(&self, path_and_query: &str) -> Option<Self> {
+        let mut parts = self.uri.clone().into_parts();
+        let whole = format!("{}{path_and_query}", self.uri.path().trim_end_matches('/'));
+        parts.path_and_query = Some(whole.parse().ok()?);
+        Some(Self { uri: Uri::from_parts(parts).ok()?, ..self.clone() })
     }
 
     pub fn uri(&self) -> &Uri {
@@ -62,7 +82,7 @@ impl Destination {
     /// Another address at the same scheme, host and port, with the same rights.
     pub fn at(&self, url: &Url) -> Option<Self> {
         let uri = to_uri(url).ok().filter(|_| url.username().is_empty() && url.password().is_none())?;
-        same_origin(&self.uri, &uri).then_some(Self { uri, guarded: self.guarded })
+        same_origin(&self.uri, &uri).then(|| Self { uri, ..self.clone() })
     }
 
     /// Where an answer from here redirects to by its `Location`, which may be relative; none outside this origin.
@@ -84,19 +104,27 @@ fn same_origin(a: &Uri, b: &Uri) -> bool {
 }
 
 /// Why a request could not be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum OutboundError {
     /// No connection: nothing was sent.
     #[error("cannot connect")]
-    Connect(#[source] BoxError),
+    Connect(#[source] Arc<BoxError>),
     /// The connection broke: the request may have arrived.
     #[error("the connection broke")]
-    Broken(#[source] BoxError),
+    Broken(#[source] Arc<BoxError>),
     #[error("the address is not allowed: {0}")]
     Forbidden(String),
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+fn unconnected(error: impl Into<BoxError>) -> OutboundError {
+    OutboundError::Connect(Arc::new(error.into()))
+}
+
+fn broken(error: impl Into<BoxError>) -> OutboundError {
+    OutboundError::Broken(Arc::new(error.into()))
+}
 
 /// The way over TLS, where the peer chooses between HTTP/1.1 and 2.
 type TlsClient = Client<Timed<HttpsConnector<HttpConnector<Guard>>>, Pieces>;
@@ -113,12 +141,19 @@ pub struct Outbound {
 struct Ways {
     guard: Guard,
     plain: OnceLock<Arc<Pool>>,
-    tls: OnceLock<TlsClient>,
+    /// By whom they trust.
+    secured: Mutex<HashMap<Option<Trust>, Arc<Secured>>>,
+}
+
+/// The ways over connections whose TLS, where there is any, believes the same authorities.
+struct Secured {
+    http: TlsClient,
+    http2: http2::Pool,
 }
 
 impl Ways {
     fn new(guard: Guard) -> Self {
-        Self { guard, plain: OnceLock::new(), tls: OnceLock::new() }
+        Self { guard, plain: OnceLock::new(), secured: Mutex::default() }
     }
 }
 
@@ -147,7 +182,7 @@ impl Outbound {
         if literal.is_some_and(|address| !self.guarded.guard.allows(address)) {
             return Err(OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned()));
         }
-        Ok(Destination { uri: to_uri(url)?, guarded: true })
+        Ok(Destination { uri: to_uri(url)?, guarded: true, trust: None })
     }
 
     /// Sends `request`, whose URI is set from `to`, and returns when the headers of the answer are there. No
@@ -168,11 +203,22 @@ impl Outbound {
             return Ok(pool.send(&to.uri, request).await?.map(ReplyBody::Plain));
         }
         *request.uri_mut() = to.uri.clone();
-        let client = ways.tls.get_or_init(|| self.tls_client(ways.guard.clone()));
-        let response = client.request(request).await.map_err(|error| {
-            if error.is_connect() { OutboundError::Connect(error.into()) } else { OutboundError::Broken(error.into()) }
-        })?;
+        let response = self.secured(ways, to).http.request(request).await;
+        let response = response.map_err(|error| if error.is_connect() { unconnected(error) } else { broken(error) })?;
         Ok(response.map(ReplyBody::Tls))
+    }
+
+    /// Sends a request over HTTP/2: without TLS by prior knowledge. Its path is the request's own.
+    ///
+    /// # Errors
+    /// As [`OutboundError`] says.
+    pub async fn send_http2(
+        &self,
+        to: &Destination,
+        request: Request<tonic::body::Body>,
+    ) -> Result<Response<Http2Body>, OutboundError> {
+        let ways = if to.guarded { &self.guarded } else { &self.open };
+        self.secured(ways, to).http2.send(&to.uri, request).await
     }
 
     /// Closes connections that lie idle, until `stop`.
@@ -184,19 +230,32 @@ impl Outbound {
         }
     }
 
-    fn tls_client(&self, guard: Guard) -> TlsClient {
-        let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config())
+    fn secured(&self, ways: &Ways, to: &Destination) -> Arc<Secured> {
+        let mut known = ways.secured.lock().expect("no code panics while holding this");
+        if let Some(secured) = known.get(&to.trust) {
+            return Arc::clone(secured);
+        }
+        let tls = tls_config(to.trust.as_ref());
+        let either = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
             .https_only()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(tcp_connector(guard));
-        Client::builder(TokioExecutor::new())
+            .wrap_connector(tcp_connector(ways.guard.clone()));
+        let http = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(self.settings.idle_connections_max)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
-            .build(Timed { connector: tls, limit: self.connect_timeout })
+            .build(Timed { connector: either, limit: self.connect_timeout });
+        let only_http2 = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http2()
+            .wrap_connector(tcp_connector(ways.guard.clone()));
+        let secured = Arc::new(Secured { http, http2: http2::Pool::new(only_http2, self.connect_timeout) });
+        known.insert(to.trust.clone(), Arc::clone(&secured));
+        secured
     }
 }
 
@@ -210,16 +269,20 @@ fn tcp_connector(guard: Guard) -> HttpConnector<Guard> {
     tcp
 }
 
-/// TLS with the system's certificate authorities. A system without any can still call plain http.
-fn tls_config() -> rustls::ClientConfig {
+fn system_roots() -> rustls::RootCertStore {
     let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         tracing::warn!(
-            "the system has no certificate authorities, so no https agent can be verified: install ca-certificates"
+            "the system has no certificate authorities, so https agents are verified by their ca_file only: install ca-certificates"
         );
     }
+    roots
+}
+
+/// TLS that believes `trust`, or the system's certificate authorities. A system without any can still call plain http.
+fn tls_config(trust: Option<&Trust>) -> rustls::ClientConfig {
+    let roots = trust.map_or_else(system_roots, Trust::roots);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

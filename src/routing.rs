@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Permitted;
-use crate::call::Reply;
+use crate::call::{Call, Reply};
 use crate::error::Error;
-use crate::operation::Version;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::upstream::{Endpoint, Upstream};
@@ -16,6 +15,13 @@ mod cards;
 mod endpoints;
 
 use cards::Cards;
+
+/// An agent's card, as the agent wrote it.
+pub struct TheirCard {
+    pub card: Arc<AgentCard>,
+    /// Since when it reads as it does, as far as we have seen.
+    pub changed_unix_micros: i64,
+}
 
 /// Sends permitted calls to endpoints.
 pub struct Routing {
@@ -35,13 +41,15 @@ impl Routing {
     /// As [`Upstream::send`].
     pub async fn send(&self, permitted: &Permitted<'_>) -> Result<Reply, Error> {
         let known = self.cards.get(permitted.agent()).await;
-        let endpoint = choose(&known.endpoints, permitted.call().version);
+        let preferred = &permitted.agent().settings.bindings;
+        let endpoint = choose(&known.endpoints, permitted.call(), !preferred.is_empty());
         self.upstream.send(permitted, endpoint).await
     }
 
     /// The agent's own card, or one made up from its entry when it cannot be read.
-    pub async fn card(&self, agent: &Arc<Agent>) -> Arc<AgentCard> {
-        Arc::clone(&self.cards.get(agent).await.card)
+    pub async fn card(&self, agent: &Arc<Agent>) -> TheirCard {
+        let known = self.cards.get(agent).await;
+        TheirCard { card: Arc::clone(&known.card), changed_unix_micros: known.changed_unix_micros }
     }
 
     /// The agent's card if it was read before; never waits.
@@ -55,8 +63,14 @@ impl Routing {
     }
 }
 
-/// The caller's own version where the agent offers it: then nothing needs to be translated.
-fn choose(endpoints: &[Endpoint], version: Version) -> &Endpoint {
-    let same = endpoints.iter().find(|endpoint| endpoint.version == version);
-    same.or_else(|| endpoints.first()).expect("every agent has an endpoint")
+/// The endpoint that fits a call: in the caller's own version where the agent offers it, and among those, unless the
+/// operator has a preference, in the caller's own binding, or else spelling. Then nothing needs to be translated.
+fn choose<'a>(endpoints: &'a [Endpoint], call: &Call, is_ordered: bool) -> &'a Endpoint {
+    let fitness = |endpoint: &Endpoint| {
+        let same_version = endpoint.version == call.version;
+        let fits = |fits: bool| !is_ordered && fits;
+        (same_version, fits(endpoint.form() == call.form), fits(endpoint.binding == call.binding))
+    };
+    // The first one of the best.
+    endpoints.iter().rev().max_by_key(|endpoint| fitness(endpoint)).expect("every agent has an endpoint")
 }

@@ -29,6 +29,9 @@ use crate::{admin, bindings};
 
 mod accept;
 mod connection;
+mod tls;
+
+use tls::Tls;
 
 /// Of the drain time, what is kept for the last answers and events.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
@@ -52,9 +55,10 @@ impl Server {
     /// Opens the port and starts to serve.
     ///
     /// # Errors
-    /// The port cannot be opened: it is in use, or not ours to open.
+    /// The port cannot be opened: it is in use, or not ours to open. Or the certificate is of no use any more.
     pub async fn start(settings: Settings, sink: Option<Sink>) -> io::Result<Self> {
         let settings = Arc::new(settings);
+        let tls = settings.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let usual_sink = match settings.log.records {
@@ -79,10 +83,15 @@ impl Server {
         };
         server.ledger.spawn(writer.run(server.stop_ledger.clone()));
         server.routing.spawn(Arc::clone(&gateway.routing).run(server.stop_routing.clone()));
-        let doors = Doors { gateway, draining: server.stop_accepting.clone() };
+        let doors = Doors::new(gateway, server.stop_accepting.clone());
         let app = bindings::router(doors.clone()).merge(admin::router(doors));
+        let app = bindings::for_browsers(app, &settings);
+        if let Some(tls) = &tls {
+            server.doors.spawn(Arc::clone(tls).run(server.stop_accepting.clone()));
+        }
         let acceptor = accept::Acceptor {
             app,
+            tls,
             settings,
             tasks: server.doors.clone(),
             stop: server.stop_accepting.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::Permitted;
-use crate::call::{Answer, Content, Peek, Reply, Response};
+use crate::call::{Answer, Content, Form, Peek, Reply, Response};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind};
@@ -11,12 +11,17 @@ use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound};
 use crate::proto::send_message_response::Payload as Sent;
 use crate::wire::body::Budget;
-use crate::wire::json;
+use crate::wire::content;
 
 mod events;
+mod exchange;
 mod failure;
+mod grpc;
+mod http;
 mod jsonrpc;
+mod rest;
 
+use exchange::Exchange;
 pub use failure::of_outbound;
 
 /// One address of an agent, with its binding and protocol version.
@@ -32,6 +37,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// How the endpoint spells messages.
+    pub fn form(&self) -> Form {
+        match self.binding {
+            Binding::Grpc | Binding::Connect | Binding::GrpcWeb => Form::Proto,
+            Binding::JsonRpc | Binding::HttpJson => Form::Json(self.version),
+        }
+    }
+
     /// The tenant that the agent is to see.
     ///
     /// A caller may say `agent` or `agent/inner`, where the agent's own name is ours to resolve, or the tenant that
@@ -67,14 +80,16 @@ impl Upstream {
     /// # Errors
     /// The agent's own, or what went wrong on the way; [`Error::sent`] says whether the agent may have the request.
     pub async fn send(&self, permitted: &Permitted<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
-        match endpoint.binding {
-            Binding::JsonRpc => jsonrpc::send(self, permitted, endpoint)
-                .await
-                .map_err(|error| error.at(&endpoint.label, endpoint.version)),
-            other => {
-                Err(Error::new(Kind::Internal, format!("agents are not called by {} in this release", other.as_str())))
+        let reply = async {
+            let method = permitted.call().operation.method();
+            if !method.exists_in(endpoint.version) {
+                let message = format!("the agent speaks A2A {}, which has no {}", endpoint.version, method.name);
+                return Err(Error::new(Kind::UnsupportedOperation, message));
             }
-        }
+            let exchange = Exchange::new(self, permitted, endpoint)?;
+            if method.streams { Box::pin(exchange.stream()).await } else { exchange.unary().await }
+        };
+        reply.await.map_err(|error| error.at(&endpoint.label, endpoint.version))
     }
 }
 
@@ -92,7 +107,7 @@ fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
 fn with_history_of(answer: Answer, length: i32) -> Result<Answer, Error> {
     let (rpc, peek) = (answer.rpc, answer.peek.clone());
     let keep = usize::try_from(length).unwrap_or(0);
-    let mut response = json::typed_answer(answer)?;
+    let mut response = content::typed_answer(answer)?;
     if let Response::Task(task)
     | Response::SendMessage(crate::proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) = &mut response
     {

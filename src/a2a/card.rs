@@ -72,8 +72,12 @@ pub fn synthesised(name: &str, description: &str) -> proto::AgentCard {
 /// What we serve an agent as.
 #[derive(Clone, Debug)]
 pub struct Face {
-    /// Where its JSON-RPC door is, as callers reach it.
+    /// Where its JSON-RPC and HTTP+JSON doors are, as callers reach them.
     pub url: String,
+    /// Host and port of the gRPC door, which is the same for all agents.
+    pub grpc: String,
+    /// What gRPC callers send as the tenant, to name the agent.
+    pub tenant: String,
     /// The only version to offer; both when none.
     pub pinned: Option<Version>,
     /// Host and port at which the agent is registered, which no text of its card may tell.
@@ -82,13 +86,6 @@ pub struct Face {
 
 /// An agent's card as ours: what it is and can do is the agent's, how to reach it is ours.
 pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
-    let interface = |version: Version| proto::AgentInterface {
-        url: face.url.clone(),
-        protocol_binding: "JSONRPC".to_owned(),
-        tenant: String::new(),
-        protocol_version: version.as_str().to_owned(),
-    };
-    let versions = [Version::V1_0, Version::V0_3].into_iter().filter(|v| face.pinned.is_none_or(|pinned| pinned == *v));
     let scheme = proto::security_scheme::Scheme::HttpAuthSecurityScheme(proto::HttpAuthSecurityScheme {
         description: "A key of this gateway.".to_owned(),
         scheme: "bearer".to_owned(),
@@ -97,7 +94,7 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
     let requirement =
         proto::SecurityRequirement { schemes: [("bearer".to_owned(), proto::StringList::default())].into() };
     let mut ours = card.clone();
-    ours.supported_interfaces = versions.map(interface).collect();
+    ours.supported_interfaces = interfaces(face);
     ours.security_schemes = [("bearer".to_owned(), proto::SecurityScheme { scheme: Some(scheme) })].into();
     ours.security_requirements = vec![requirement];
     ours.signatures.clear();
@@ -107,6 +104,24 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
     }
     withhold::addresses(&mut ours, card, &face.upstream);
     ours
+}
+
+/// Every door that we serve, 1.0 before 0.3: clients that take the first one take the better one.
+fn interfaces(face: &Face) -> Vec<proto::AgentInterface> {
+    let doors = [
+        ("JSONRPC", &face.url, "", Version::V1_0),
+        ("HTTP+JSON", &face.url, "", Version::V1_0),
+        ("GRPC", &face.grpc, &*face.tenant, Version::V1_0),
+        ("JSONRPC", &face.url, "", Version::V0_3),
+    ];
+    let offered = doors.into_iter().filter(|(.., version)| face.pinned.is_none_or(|pinned| pinned == *version));
+    let interface = |(binding, url, tenant, version): (&str, &String, &str, Version)| proto::AgentInterface {
+        url: url.clone(),
+        protocol_binding: binding.to_owned(),
+        tenant: tenant.to_owned(),
+        protocol_version: version.as_str().to_owned(),
+    };
+    offered.map(interface).collect()
 }
 
 /// A rewritten card as 1.0 clients read it.
@@ -147,7 +162,8 @@ fn merge_schemes(schemes: &mut serde_json::Map<String, serde_json::Value>, old: 
     }
 }
 
-fn clean(card: &mut proto::AgentCard) {
+/// Bounds and cleans the text of a card: its words are data from a semi-trusted party.
+pub fn clean(card: &mut proto::AgentCard) {
     for text in [&mut card.name, &mut card.description, &mut card.version] {
         clean_text(text);
     }
@@ -209,7 +225,13 @@ mod tests {
 
     #[test]
     fn rewrites_a_card_so_that_no_upstream_address_is_left() {
-        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None, upstream: "10.0.0.1".into() };
+        let face = Face {
+            url: "https://gw/a2a/echo".into(),
+            grpc: "gw:443".into(),
+            tenant: "echo".into(),
+            pinned: None,
+            upstream: "10.0.0.1".into(),
+        };
         let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
         for written in [write_v1(&ours), write_hybrid(&ours).unwrap()] {
             let text = String::from_utf8(written).unwrap();
@@ -220,7 +242,13 @@ mod tests {
 
     #[test]
     fn writes_one_card_for_both_generations_of_clients() {
-        let face = Face { url: "https://gw/a2a/echo".into(), pinned: None, upstream: "10.0.0.1".into() };
+        let face = Face {
+            url: "https://gw/a2a/echo".into(),
+            grpc: "gw:443".into(),
+            tenant: "echo".into(),
+            pinned: None,
+            upstream: "10.0.0.1".into(),
+        };
         let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
         let hybrid: serde_json::Value = serde_json::from_slice(&write_hybrid(&ours).unwrap()).unwrap();
         assert_eq!(hybrid["url"], "https://gw/a2a/echo");
@@ -237,7 +265,13 @@ mod tests {
         let mut theirs = synthesised("agent", "This agent asks http://agent/docs and 10.0.0.1:80 for help.");
         theirs.supported_interfaces =
             vec![proto::AgentInterface { url: "http://agent/rpc".into(), ..Default::default() }];
-        let face = Face { url: "https://gw/a2a/agent".into(), pinned: None, upstream: "10.0.0.1:80".into() };
+        let face = Face {
+            url: "https://gw/a2a/agent".into(),
+            grpc: "gw:443".into(),
+            tenant: "agent".into(),
+            pinned: None,
+            upstream: "10.0.0.1:80".into(),
+        };
         let ours = rewritten(&theirs, &face);
         assert_eq!(ours.name, "agent");
         assert_eq!(ours.description, "This agent asks http(address withheld)/docs and (address withheld) for help.");
@@ -247,9 +281,18 @@ mod tests {
     fn offers_only_the_pinned_version() {
         let card = synthesised("echo", "d");
         let pinned = |version| {
-            rewritten(&card, &Face { url: "http://gw/a2a/echo".into(), pinned: Some(version), upstream: String::new() })
+            rewritten(
+                &card,
+                &Face {
+                    url: "http://gw/a2a/echo".into(),
+                    grpc: "gw:80".into(),
+                    tenant: "echo".into(),
+                    pinned: Some(version),
+                    upstream: String::new(),
+                },
+            )
         };
-        assert_eq!(pinned(Version::V1_0).supported_interfaces.len(), 1);
+        assert_eq!(pinned(Version::V1_0).supported_interfaces.len(), 3);
         assert!(write_hybrid(&pinned(Version::V1_0)).is_err());
         let old: serde_json::Value = serde_json::from_slice(&write_hybrid(&pinned(Version::V0_3)).unwrap()).unwrap();
         assert_eq!(old["supportedInterfaces"][0]["protocolVersion"], "0.3");

@@ -1,35 +1,130 @@
-//! The one place that makes an `Arrival`, and later a `Call`, from headers: the same for every door.
+//! The one place that makes an `Arrival`, and later a `Call`, from a request's head: the same for every door.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName};
-use url::Url;
 
-use super::Doors;
-use crate::call::{AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Peer, Raw, TraceContext, WorkflowHint};
+use crate::call::{
+    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, Peer, Raw, TraceContext, WorkflowHint,
+};
 use crate::config::{Settings, is_credential};
 use crate::error::{Error, Kind};
+use crate::gateway::Gateway;
 use crate::operation::{Binding, Operation, Version};
 
 const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
+const A2A_AGENT: HeaderName = HeaderName::from_static("a2a-agent");
 
-/// What is known of a request from its head. Takes the headers out of `head`.
-pub(super) fn arrival(doors: &Doors, agent: AgentName, binding: Binding, head: &mut Parts) -> Arrival {
-    let gateway = &doors.gateway;
+/// What is known of a request from its head, whose path may name the agent. Takes the headers out of `head`.
+pub(super) fn arrival(gateway: &Gateway, in_path: Option<AgentName>, binding: Binding, head: &mut Parts) -> Arrival {
     let address = head.extensions.get::<Peer>().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.address);
+    let received = gateway.clock.instant();
+    let settings = &gateway.settings;
+    let mut selectors = Vec::from_iter(in_path);
+    let flaw = more_selectors(head, settings, &mut selectors).err();
+    let (deadline, flaw) = match timeout(binding, &head.headers) {
+        Ok(timeout) => (timeout.and_then(|timeout| received.checked_add(timeout)), flaw),
+        Err(error) => (None, flaw.or(Some(error))),
+    };
     Arrival {
         id: CallId(gateway.clock.uuid()),
-        received: gateway.clock.instant(),
+        received,
         binding,
         peer: Peer { address },
-        agent,
+        uri: head.uri.clone(),
+        selectors,
+        agent: None,
+        deadline,
         extensions: ExtensionUri::all_in(&head.headers),
-        settings: std::sync::Arc::clone(&gateway.settings),
+        flaw,
+        settings: std::sync::Arc::clone(settings),
         headers: std::mem::take(&mut head.headers),
     }
+}
+
+/// The agents that the metadata and the host name.
+fn more_selectors(head: &Parts, settings: &Settings, selectors: &mut Vec<AgentName>) -> Result<(), Error> {
+    let mut named = head.headers.get_all(A2A_AGENT).iter();
+    if let Some(name) = named.next() {
+        if named.next().is_some() {
+            return Err(Error::new(Kind::InvalidParams, "the header a2a-agent is repeated: send it once"));
+        }
+        selectors.push(AgentName(name.to_str().unwrap_or_default().trim().into()));
+    }
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.uri.authority().map(Authority::as_str);
+    if let (Some(host), Some(authority)) = (host, authority)
+        && !host.eq_ignore_ascii_case(authority)
+    {
+        return Err(Error::new(Kind::InvalidRequest, "the authority and the host of the request differ"));
+    }
+    if let (Some(domain), Some(host)) = (&settings.agent_domain, authority.or(host)) {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        if let Some(label) = name.strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.')) {
+            selectors.push(AgentName(label.into()));
+        }
+    }
+    Ok(())
+}
+
+/// How long the caller waits, in the header of its binding; JSON callers have none.
+///
+/// # Errors
+/// InvalidRequest for a value that the binding does not define.
+fn timeout(binding: Binding, headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    let (name, parse): (_, fn(&str) -> Option<Duration>) = match binding {
+        Binding::Grpc | Binding::GrpcWeb => ("grpc-timeout", grpc_timeout),
+        Binding::Connect => ("connect-timeout-ms", connect_timeout),
+        Binding::JsonRpc | Binding::HttpJson => return Ok(None),
+    };
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    match value.to_str().ok().and_then(parse) {
+        Some(timeout) => Ok(Some(timeout)),
+        None => Err(Error::new(Kind::InvalidRequest, format!("the header {name} is not as its protocol defines it"))),
+    }
+}
+
+/// At most eight digits and a unit.
+fn grpc_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let amount = digits_of(digits, 8)?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3_600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+/// At most ten digits, milliseconds.
+fn connect_timeout(value: &str) -> Option<Duration> {
+    digits_of(value, 10).map(Duration::from_millis)
+}
+
+fn digits_of(text: &str, length_max: usize) -> Option<u64> {
+    let valid = !text.is_empty() && text.len() <= length_max && text.bytes().all(|b| b.is_ascii_digit());
+    if valid { text.parse().ok() } else { None }
+}
+
+/// The version that the caller names must be spoken here, must be the one of its `methods`' names, and must be named
+/// at all when the operator is strict.
+///
+/// # Errors
+/// VersionNotSupported.
+pub(super) fn check_version(arrival: &Arrival, version: Version) -> Result<(), Error> {
+    let named = named_version(&arrival.headers, arrival.uri.query())?;
+    if named.is_none() && version == Version::V1_0 && arrival.settings.strict_version {
+        let message = "a request without A2A-Version is A2A 0.3, which has no such method: send `A2A-Version: 1.0`";
+        return Err(Error::new(Kind::VersionNotSupported, message));
+    }
+    Ok(())
 }
 
 /// The version that the caller names, in the header or in the query (A2A 3.6).
@@ -52,15 +147,19 @@ pub(super) fn named_version(headers: &HeaderMap, query: Option<&str>) -> Result<
     Ok(found)
 }
 
-/// The call that an admitted request makes.
-pub(super) fn call(
-    arrival: Arrival,
-    caller: Caller,
-    version: Version,
-    operation: Operation,
-    raw: Option<Raw>,
-    rpc_id: Option<bytes::Bytes>,
-) -> Call {
+/// What an admitted request turns out to ask, once its body is read.
+pub(super) struct Asked {
+    pub(super) version: Version,
+    /// How the reply is to be written.
+    pub(super) form: Form,
+    pub(super) operation: Operation,
+    pub(super) raw: Option<Raw>,
+    /// The id of its JSON-RPC envelope.
+    pub(super) rpc_id: Option<bytes::Bytes>,
+}
+
+/// The call that an admitted request makes on this agent.
+pub(super) fn call(arrival: Arrival, caller: Caller, agent: AgentName, asked: Asked) -> Call {
     let mut forwardable = arrival.headers;
     let trace =
         TraceContext { traceparent: forwardable.remove("traceparent"), tracestate: forwardable.remove("tracestate") };
@@ -73,14 +172,15 @@ pub(super) fn call(
     Call {
         id: arrival.id,
         caller,
-        agent: arrival.agent,
-        operation,
-        raw,
-        rpc_id,
-        version,
+        agent,
+        operation: asked.operation,
+        raw: asked.raw,
+        rpc_id: asked.rpc_id,
+        version: asked.version,
+        form: asked.form,
         binding: arrival.binding,
         received: arrival.received,
-        deadline: None,
+        deadline: arrival.deadline,
         peer: arrival.peer,
         forwardable,
         extensions: arrival.extensions,
@@ -90,43 +190,6 @@ pub(super) fn call(
         parent: None,
         settings: arrival.settings,
     }
-}
-
-/// How the caller reaches this gateway: `public_url`, else what the request says. `X-Forwarded-*` is believed from
-/// trusted proxies only. No trailing slash.
-pub fn base_url(settings: &Settings, peer: Peer, headers: &HeaderMap, uri: &http::Uri) -> String {
-    if let Some(url) = &settings.public_url {
-        return url.as_str().trim_end_matches('/').to_owned();
-    }
-    let trusted = settings.trusted_proxies.iter().any(|network| network.contains(&peer.address.ip().to_canonical()));
-    let text =
-        |name: &str| headers.get(name)?.to_str().ok().map(|value| value.rsplit(',').next().unwrap_or_default().trim());
-    let forwarded = |name: &str| if trusted { text(name).filter(|value| !value.is_empty()) } else { None };
-    let scheme = forwarded("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https")).unwrap_or("http");
-    let host = forwarded("x-forwarded-host")
-        .or_else(|| uri.authority().map(Authority::as_str))
-        .or_else(|| text(HOST.as_str()));
-    let host = match (host, forwarded("x-forwarded-port")) {
-        (Some(host), Some(port)) if forwarded("x-forwarded-host").is_some() && !has_port(host) => {
-            format!("{host}:{port}")
-        }
-        (Some(host), _) => host.to_owned(),
-        (None, _) => settings.listen.to_string(),
-    };
-    match Url::parse(&format!("{scheme}://{host}/")) {
-        Ok(url) if is_bare(&url) => url.as_str().trim_end_matches('/').to_owned(),
-        _ => format!("http://{}", settings.listen),
-    }
-}
-
-/// Scheme, host and port, and nothing else that a Host header could smuggle in.
-fn is_bare(url: &Url) -> bool {
-    let nothing_else = url.query().is_none() && url.fragment().is_none() && url.password().is_none();
-    url.path() == "/" && url.username().is_empty() && nothing_else
-}
-
-fn has_port(host: &str) -> bool {
-    host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -141,34 +204,6 @@ mod tests {
         headers
     }
 
-    fn base(config: &str, pairs: &[(&'static str, &str)]) -> String {
-        let settings = crate::config::parse(&format!("master_key: sk-1\n{config}"), &|_| None).unwrap();
-        let peer = Peer { address: "10.0.0.9:1".parse().unwrap() };
-        base_url(&settings, peer, &headers(pairs), &"/a2a/x".parse().unwrap())
-    }
-
-    #[test]
-    fn believes_forwarded_headers_from_trusted_proxies_only() {
-        let proxied = [
-            ("host", "inner:4000"),
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "gw.example.com"),
-            ("x-forwarded-port", "8443"),
-        ];
-        assert_eq!(base("", &proxied), "http://inner:4000");
-        assert_eq!(base("trusted_proxies: [10.0.0.0/8]", &proxied), "https://gw.example.com:8443");
-        assert_eq!(base("trusted_proxies: [10.0.0.0/8]\npublic_url: https://p/x/", &proxied), "https://p/x");
-    }
-
-    #[test]
-    fn never_repeats_a_host_that_is_none() {
-        assert_eq!(base("", &[("host", "evil/path?x=")]), "http://127.0.0.1:4000");
-        assert_eq!(base("", &[("host", "user@evil")]), "http://127.0.0.1:4000");
-        assert_eq!(base("", &[("host", "evil?x=1")]), "http://127.0.0.1:4000");
-        assert_eq!(base("", &[("host", "evil#x")]), "http://127.0.0.1:4000");
-        assert_eq!(base("", &[]), "http://127.0.0.1:4000");
-    }
-
     #[test]
     fn reads_the_version_from_header_and_query() {
         let read = |pairs: &[(&'static str, &str)], query| named_version(&headers(pairs), query);
@@ -181,6 +216,19 @@ mod tests {
             (&[("a2a-version", "1.0, 0.3")], None),
         ] {
             assert_eq!(read(pairs, query).unwrap_err().kind(), Kind::VersionNotSupported);
+        }
+    }
+
+    #[test]
+    fn reads_timeouts_as_their_protocols_define_them() {
+        assert_eq!(grpc_timeout("10S"), Some(Duration::from_secs(10)));
+        assert_eq!(grpc_timeout("99999999m"), Some(Duration::from_millis(99_999_999)));
+        assert_eq!(connect_timeout("1500"), Some(Duration::from_millis(1_500)));
+        for wrong in ["", "S", "10", "10s", "-1S", "123456789S", "1.5S", "10\u{e9}"] {
+            assert_eq!(grpc_timeout(wrong), None, "{wrong}");
+        }
+        for wrong in ["", "-1", "12345678901", "1s"] {
+            assert_eq!(connect_timeout(wrong), None, "{wrong}");
         }
     }
 }

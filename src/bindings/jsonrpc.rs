@@ -3,28 +3,24 @@
 //! Before a caller is admitted to the agent, errors have their HTTP status; afterwards all are HTTP 200, for the
 //! SDKs of both generations read a JSON-RPC error only there.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::request::Parts;
+use http::header::ACCEPT;
 use http::{HeaderMap, StatusCode};
 
-use super::arrival::{arrival, base_url, call, named_version};
-use super::respond::{json_response, with_error_headers, with_retry_after};
-use super::{Doors, card, closing};
-use crate::a2a::card::{Face, rewritten};
-use crate::call::{AgentName, Answer, Arrival, Caller, Content, ExtensionUri, Reply, ReplyBody, Response as Typed};
+use super::arrival::{Asked, arrival};
+use super::events::{self, Envelope};
+use super::exchange::{Admitted, exchange};
+use super::respond::{describe, json_response, with_error_headers};
+use super::{Doors, closing, request};
+use crate::call::{AgentName, ExtensionUri, Form, Reply, ReplyBody};
 use crate::error::{Error, Kind};
 use crate::operation::{Binding, Method, Rpc, Version};
-use crate::wire::body::{self, BodyError, Pace, Pieces};
-use crate::wire::json;
+use crate::wire::body::Pieces;
 use crate::wire::jsonrpc::{self, BadEnvelope, NULL_ID};
-
-mod stream;
+use crate::wire::{content, json};
 
 /// How the path spells the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +31,8 @@ pub(super) enum Spelling {
     Stream,
 }
 
-/// An admitted call on its way, for answering it in the caller's form.
-struct Asked {
+/// What the caller is to read.
+struct Asking {
     id: Bytes,
     version: Version,
     /// The caller reads events.
@@ -44,19 +40,20 @@ struct Asked {
 }
 
 pub(super) async fn serve(doors: &Doors, agent: AgentName, spelling: Spelling, request: Request) -> Response {
+    let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
-    let mut arrival = arrival(doors, agent, Binding::JsonRpc, &mut head);
-    let caller = match doors.gateway.admit(&mut arrival) {
+    let mut arrival = arrival(gateway, Some(agent), Binding::JsonRpc, &mut head);
+    let caller = match gateway.admit(&mut arrival) {
         Ok(caller) => caller,
         Err(error) => return closing(head.version, refused(&error)),
     };
-    let whole = match media_type(&arrival.headers) {
-        Ok(()) => read(doors, &arrival, body).await,
+    let whole = match request::json_type(&arrival.headers) {
+        Ok(()) => request::read(gateway, &arrival, body).await,
         Err(error) => Err(error),
     };
     match whole {
-        Ok(whole) => admitted_call(doors, arrival, caller, spelling, &head, whole).await,
-        Err(error) => closing(head.version, refused(&doors.gateway.refuse(&arrival, &caller, error))),
+        Ok(whole) => admitted_call(doors, Admitted { arrival, caller }, spelling, whole).await,
+        Err(error) => closing(head.version, refused(&gateway.refuse(&arrival, &caller, error))),
     }
 }
 
@@ -66,98 +63,34 @@ fn refused(error: &Error) -> Response {
     with_error_headers(json_response(StatusCode::OK, body), error)
 }
 
-/// JSON without an encoding. No type at all is taken for JSON.
-fn media_type(headers: &HeaderMap) -> Result<(), Error> {
-    const JSON_TYPES: [&str; 4] =
-        ["application/json", "application/a2a+json", "application/json-rpc", "application/jsonrequest"];
-    if body::is_encoded(headers) {
-        return Err(Error::new(
-            Kind::UnsupportedMediaType,
-            "the body must not be compressed: leave Content-Encoding out",
-        ));
-    }
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let value = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if JSON_TYPES.iter().any(|known| value.eq_ignore_ascii_case(known)) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::UnsupportedMediaType, "the body must be JSON: send `Content-Type: application/json`"))
-}
-
-async fn read(doors: &Doors, arrival: &Arrival, body: Body) -> Result<Bytes, Error> {
-    let settings = &arrival.settings;
-    let pace = Pace {
-        bytes_max: settings.limits.body_bytes_max,
-        pause_max: settings.timeouts.body_pause,
-        bytes_per_second_min: settings.timeouts.body_bytes_per_second_min,
-    };
-    body::read(body, pace, &doors.gateway.budget, arrival.received).await.map_err(|error| match &error {
-        BodyError::TooLarge(limit) => Error::new(
-            Kind::RequestTooLarge,
-            format!("the body is larger than {limit} bytes, the limit here: send large files by url"),
-        ),
-        BodyError::TooSlow => Error::new(Kind::RequestTimeout, "the body arrived too slowly"),
-        BodyError::NoBudget => Error::new(Kind::Overloaded, "no memory is left for another body: try again")
-            .retry_after_is(Duration::from_secs(1)),
-        BodyError::Broken(_) => Error::new(Kind::Canceled, "the body broke off").because(error),
-    })
-}
-
-async fn admitted_call(
-    doors: &Doors,
-    arrival: Arrival,
-    caller: Caller,
-    spelling: Spelling,
-    head: &Parts,
-    whole: Bytes,
-) -> Response {
+async fn admitted_call(doors: &Doors, admitted: Admitted, spelling: Spelling, whole: Bytes) -> Response {
     let gateway = &doors.gateway;
+    let refuse = |error| gateway.refuse(&admitted.arrival, &admitted.caller, error);
     let envelope = match jsonrpc::read_request(&whole) {
         Ok(envelope) => envelope,
         Err(BadEnvelope { id, error }) => {
             // The method is not known, so neither is the caller's version; both read this.
-            let asked = Asked { id, version: Version::V1_0, streams: false };
-            return failed(&asked, &gateway.refuse(&arrival, &caller, error));
+            let asking = Asking { id, version: Version::V1_0, streams: false };
+            return failed(&asking, &refuse(error));
         }
     };
+    drop(whole);
     let Some((method, version)) = Method::by_jsonrpc_name(&envelope.method) else {
         let version = if envelope.method.contains('/') { Version::V0_3 } else { Version::V1_0 };
-        let asked = Asked { id: envelope.id, version, streams: false };
+        let asking = Asking { id: envelope.id, version, streams: false };
         let message = "method is none of A2A 1.0 (such as SendMessage) or 0.3 (such as message/send)";
-        return failed(&asked, &gateway.refuse(&arrival, &caller, Error::new(Kind::MethodNotFound, message)));
+        return failed(&asking, &refuse(Error::new(Kind::MethodNotFound, message)));
     };
-    let rpc = streamed(method.rpc, spelling, &arrival.headers);
-    let asked = Asked { id: envelope.id.clone(), version, streams: rpc.method().streams };
-    let checked = checked_version(&arrival, version, head.uri.query())
-        .and_then(|()| json::read_request(rpc, version, envelope.params, &arrival.settings.limits.json));
-    let (operation, raw) = match checked {
-        Ok(checked) => checked,
-        Err(error) => return failed(&asked, &gateway.refuse(&arrival, &caller, error)),
-    };
-    // Only a card in the reply needs to know how callers reach us.
-    let face = (rpc == Rpc::GetExtendedAgentCard).then(|| face(doors, &arrival, head)).flatten();
-    let call = call(arrival, caller, version, operation, raw, Some(envelope.id));
-    drop(whole);
-    match gateway.handle(call).await {
-        Ok(reply) => answered(doors, &asked, reply, face),
-        Err(error) => failed(&asked, &error),
+    let rpc = streamed(method.rpc, spelling, &admitted.arrival.headers);
+    let asking = Asking { id: envelope.id.clone(), version, streams: rpc.method().streams };
+    let reply = exchange(gateway, admitted, version, |arrival| {
+        let (operation, raw) = json::read_request(rpc, version, envelope.params, &arrival.settings.limits.json)?;
+        Ok(Asked { version, form: Form::Json(version), operation, raw, rpc_id: Some(envelope.id) })
+    });
+    match reply.await {
+        Ok(reply) => answered(doors, &asking, reply),
+        Err(error) => failed(&asking, &error),
     }
-}
-
-/// The version that the caller names must be spoken here, and named at all when the operator is strict.
-fn checked_version(arrival: &Arrival, version: Version, query: Option<&str>) -> Result<(), Error> {
-    let named = named_version(&arrival.headers, query)?;
-    if named.is_none() && version == Version::V1_0 && arrival.settings.strict_version {
-        let message = "a request without A2A-Version is A2A 0.3, which has no such method: send `A2A-Version: 1.0`";
-        return Err(Error::new(Kind::VersionNotSupported, message));
-    }
-    Ok(())
-}
-
-/// How callers see the agent.
-fn face(doors: &Doors, arrival: &Arrival, head: &Parts) -> Option<Face> {
-    let base = base_url(&arrival.settings, arrival.peer, &arrival.headers, &head.uri);
-    doors.gateway.registry.find(&arrival.agent).map(|agent| card::face(agent, &base))
 }
 
 /// A send is streamed by the alias, and for a caller that accepts events and not JSON.
@@ -170,41 +103,33 @@ fn streamed(rpc: Rpc, spelling: Spelling, headers: &HeaderMap) -> Rpc {
     }
 }
 
-fn answered(doors: &Doors, asked: &Asked, reply: Reply, face: Option<Face>) -> Response {
-    let meta = reply.meta;
+fn answered(doors: &Doors, asking: &Asking, reply: Reply) -> Response {
+    let version = asking.version;
     let mut response = match reply.body {
-        ReplyBody::Stream(events) => stream::response(doors, asked, events),
-        ReplyBody::One(answer) => match json::write_answer(ours(answer, face, asked.version), asked.version) {
-            Err(error) => return failed(asked, &error),
+        ReplyBody::Stream(events) => {
+            let envelope = Envelope::JsonRpc { id: asking.id.clone(), version };
+            events::response(events, envelope, doors.gateway.settings.timeouts.keep_alive)
+        }
+        ReplyBody::One(answer) => match content::write_answer(answer, Form::Json(version)) {
+            Err(error) => return failed(asking, &error),
             Ok(result) => {
-                let (start, end) = jsonrpc::write_result(&asked.id);
+                let (start, end) = jsonrpc::write_result(&asking.id);
                 json_response(StatusCode::OK, Body::new(Pieces::new([start, result, end])))
             }
         },
     };
-    response.headers_mut().extend(ExtensionUri::header(&meta.extensions, asked.version));
+    response.headers_mut().extend(ExtensionUri::header(&reply.meta.extensions, version));
     response
 }
 
-/// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak. It offers the
-/// version that it was asked for, even where the public card is pinned to the other.
-fn ours(mut answer: Answer, face: Option<Face>, version: Version) -> Answer {
-    if let (Content::Typed(typed), Some(face)) = (&mut answer.content, face)
-        && let Typed::Card(card) = &mut **typed
-    {
-        let pinned = face.pinned.map(|_| version);
-        *card = rewritten(card, &Face { pinned, ..face });
-    }
-    answer
-}
-
-fn failed(asked: &Asked, error: &Error) -> Response {
-    let body = jsonrpc::write_error(&asked.id, error, asked.version);
-    let response = if asked.streams && asked.version == Version::V0_3 {
-        // A 0.3 client that asked for a stream reads nothing else.
-        stream::single(&body)
+fn failed(asking: &Asking, error: &Error) -> Response {
+    let body = jsonrpc::write_error(&asking.id, error, asking.version);
+    let mut response = if asking.streams && asking.version == Version::V0_3 {
+        // A 0.3 client that asking for a stream reads nothing else.
+        events::single(&body)
     } else {
         json_response(StatusCode::OK, body)
     };
-    with_retry_after(response, error)
+    describe(response.headers_mut(), error);
+    response
 }

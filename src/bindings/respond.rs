@@ -3,9 +3,10 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::error::{Error, Kind};
+use crate::wire::status;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NOSNIFF: (HeaderName, HeaderValue) = (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -23,40 +24,41 @@ pub fn json_response(status: StatusCode, body: impl Into<Body>) -> Response {
 pub(super) fn with_error_headers(mut response: Response, error: &Error) -> Response {
     let row = error.kind().row();
     *response.status_mut() = StatusCode::from_u16(row.http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if error.kind() == Kind::Unauthenticated {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
-    }
-    with_retry_after(response, error)
-}
-
-/// When to try again, in whole seconds, if the error says so.
-pub(super) fn with_retry_after(mut response: Response, error: &Error) -> Response {
-    if let Some(after) = error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-    }
+    describe(response.headers_mut(), error);
     response
 }
 
-/// An error outside JSON-RPC, as AIP-193 writes it: `{"error":{"code","status","message","details"}}`.
+/// What HTTP says of an error in headers: how to authenticate, and in how many whole seconds to try again.
+pub(super) fn describe(headers: &mut HeaderMap, error: &Error) {
+    if error.kind() == Kind::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
+    }
+    if let Some(after) = error.retry_after() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+    }
+}
+
+/// An error outside JSON-RPC, as AIP-193 writes it.
 pub fn error_response(error: &Error) -> Response {
-    let row = error.kind().row();
-    let body = serde_json::json!({ "error": {
-        "code": row.http,
-        "status": row.grpc.name(),
-        "message": error.message(),
-        "details": [{
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": row.reason,
-            "domain": error.kind().domain(),
-        }],
-    }});
-    with_error_headers(json_response(StatusCode::OK, body.to_string()), error)
+    let (code, body) = status::write_json(error);
+    let mut response = with_error_headers(json_response(StatusCode::OK, body), error);
+    // An agent's own error keeps its own status.
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
 }
 
 /// 405, with the verbs that are allowed.
-pub(super) fn verb_not_allowed(allowed: &'static str) -> Response {
+pub(super) fn verb_not_allowed(allowed: &str) -> Response {
     let error = Error::new(Kind::VerbNotAllowed, format!("this address answers {allowed} only"));
     let mut response = error_response(&error);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response.headers_mut().extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
+    response
+}
+
+/// The answer to OPTIONS: the verbs that are allowed, and nothing else.
+pub(super) fn options(allowed: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
     response
 }

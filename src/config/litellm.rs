@@ -4,8 +4,9 @@
 //! refused by name. What only describes, prices or decorates is noted and left alone.
 
 use super::AgentSettings;
+use super::agents::{header_names, headers, nowhere, version};
 use super::section::Section;
-use super::settings::{header_names, headers, nowhere, version, web_url};
+use super::settings::web_url;
 use super::tree::{Node, Value};
 
 /// The sections of a proxy file that are about models.
@@ -115,6 +116,9 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         url: url
             .and_then(|_| card.parsed("url", "write it as in http://127.0.0.1:9999", web_url))
             .unwrap_or_else(nowhere),
+        url_binding: None,
+        bindings: Vec::new(),
+        trust: None,
         card_url: card_url(&card, &params),
         protocol_version: version(&params, "a2a_protocol_version", true),
         serve_version: version(&card, "protocolVersion", false),

@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 use ipnet::IpNet;
 use url::Url;
 
 use super::section::{Reader, Section};
 use super::{
-    AgentSettings, CardSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat,
-    LogSettings, OutboundSettings, Problem, RecordOutput, Settings, Timeouts, check, litellm, tree,
+    CardSettings, CorsSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat,
+    LogSettings, OutboundSettings, Problem, RecordOutput, Settings, Timeouts, TlsSettings, agents, check, litellm,
+    tree,
 };
-use crate::operation::Version;
 
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
     let defaults = tree::parse(DEFAULTS).expect("the shipped defaults are valid YAML");
@@ -41,9 +41,13 @@ fn whole(root: Section<'_>) -> Settings {
     let listen = root.parsed("listen", "write an address and a port, as in 127.0.0.1:4000", address);
     let master_key = if foreign.is_some() { root.section("general_settings").secret("master_key") } else { None };
     let mut notes = foreign.unwrap_or_default();
-    let agents: Vec<_> = root.sections("agents").into_iter().map(|section| agent(section, &mut notes)).collect();
+    let agents: Vec<_> =
+        root.sections("agents").into_iter().map(|section| agents::agent(section, &mut notes)).collect();
     let settings = Settings {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        tls: tls(root.section("tls")),
+        cors: cors(root.section("cors")),
+        agent_domain: root.parsed("agent_domain", "write it as in agents.example.com", domain),
         public_url: root.parsed("public_url", "write it as in https://agents.example.com", base_url),
         trusted_proxies: networks(&root, "trusted_proxies"),
         master_key: root.secret("master_key").or(master_key),
@@ -94,6 +98,65 @@ fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// A domain, in lower case.
+fn domain(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("is no domain name".to_owned())
+    }
+}
+
+fn tls(s: Section<'_>) -> Option<TlsSettings> {
+    let (cert_file, key_file) = (s.text("cert_file"), s.text("key_file"));
+    let client_ca_file = s.text("client_ca_file");
+    let reload = s.millis("reload_ms");
+    let tls = match (cert_file, key_file) {
+        (Some(cert_file), Some(key_file)) => Some(TlsSettings {
+            cert_file: cert_file.into(),
+            key_file: key_file.into(),
+            client_ca_file: client_ca_file.map(Into::into),
+            reload,
+        }),
+        (None, None) if client_ca_file.is_none() => None,
+        _ => {
+            s.complain("needs cert_file and key_file", "give both, or remove the section to serve without TLS");
+            None
+        }
+    };
+    if let Some(Err((key, problem))) = tls.as_ref().map(TlsSettings::read) {
+        s.problem(
+            key,
+            s.find(key).and_then(|found| found.line),
+            problem,
+            "check the path, its permissions and its content",
+        );
+    }
+    s.finish();
+    tls
+}
+
+fn cors(s: Section<'_>) -> CorsSettings {
+    let written = s.texts("origins");
+    let any_origin = written.iter().any(|(origin, _)| origin == "*");
+    let mut origins = Vec::new();
+    for (origin, line) in written.into_iter().filter(|(origin, _)| origin != "*") {
+        let is_origin = web_url(&origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
+        if let Some(value) = HeaderValue::try_from(&origin).ok().filter(|_| is_origin) {
+            origins.push(value);
+        } else {
+            let message = format!("{origin} is no origin");
+            s.problem("origins", line, message, "write scheme, host and port as in https://app.example.com, or \"*\"");
+        }
+    }
+    let cors = CorsSettings { any_origin, origins, max_age: s.millis("max_age_ms") };
+    s.finish();
+    cors
+}
+
 fn networks(section: &Section<'_>, name: &str) -> Vec<IpNet> {
     let network = |(text, line): (String, Option<usize>)| {
         let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -121,137 +184,6 @@ fn key(section: Section<'_>) -> Option<KeySettings> {
     };
     section.finish();
     Some(KeySettings { name: name?.into(), key: key?, agents: granted })
-}
-
-fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSettings {
-    if section.has("agent_name") {
-        return litellm::agent(&section, notes);
-    }
-    let name = section.required("name", "callers call the agent by it");
-    let name = name.filter(|name| {
-        let valid = is_name(name);
-        if !valid {
-            section.problem(
-                "name",
-                Some(section.line),
-                "must be up to 63 letters, digits, '.', '_' or '-', and begin with a letter or digit",
-                "",
-            );
-        }
-        valid
-    });
-    let url = section.required("url", "write where the agent is called, as in http://127.0.0.1:9999");
-    let agent = AgentSettings {
-        name: name.unwrap_or_default().into(),
-        aliases: section.texts("aliases").into_iter().map(|(alias, _)| alias).collect(),
-        url: url
-            .and_then(|_| section.parsed("url", "write it as in http://127.0.0.1:9999", web_url))
-            .unwrap_or_else(nowhere),
-        card_url: section.parsed("card_url", "write the card's whole address", web_url),
-        protocol_version: version(&section, "protocol_version", true),
-        serve_version: version(&section, "serve_version", false),
-        description: section.text("description").unwrap_or_default(),
-        headers: headers(&section, "headers"),
-        forward_headers: header_names(&section, "forward_headers"),
-        trust_card_url: section.flag("trust_card_url"),
-    };
-    section.finish();
-    agent
-}
-
-/// Stands in for a URL that was refused: the settings around it are never used.
-pub(super) fn nowhere() -> Url {
-    Url::parse("http://invalid.invalid").expect("a constant")
-}
-
-fn is_name(name: &str) -> bool {
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    first && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-pub(super) fn version(section: &Section<'_>, name: &str, may_be_auto: bool) -> Option<Version> {
-    let choices = if may_be_auto { "auto, \"0.3\" or \"1.0\"" } else { "\"0.3\" or \"1.0\"" };
-    let version = |text: &str| match Version::parse(text) {
-        Some(version) => Ok(Some(version)),
-        None if may_be_auto && text == "auto" => Ok(None),
-        None => Err(format!("must be {choices}")),
-    };
-    section.parsed(name, "these are the versions of A2A that are spoken here", version).flatten()
-}
-
-pub(super) fn headers(section: &Section<'_>, name: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (header, found) in section.entries(name) {
-        let Ok(header_name) = HeaderName::try_from(header.as_str()) else {
-            section.problem(name, found.line, format!("{header} is no header name"), "");
-            continue;
-        };
-        if is_ours(&header_name) {
-            section.problem(name, found.line, format!("{header} is set by the gateway itself"), "remove it");
-            continue;
-        }
-        let value = section.scalar(name, found).and_then(|text| section.dereferenced(name, found.line, text));
-        match value.map(HeaderValue::try_from) {
-            Some(Ok(mut value)) => {
-                value.set_sensitive(true);
-                if headers.insert(header_name, value).is_some() {
-                    section.problem(name, found.line, format!("{header} stands twice"), "keep one of the two");
-                }
-            }
-            Some(Err(_)) => {
-                section.problem(name, found.line, format!("the value of {header} cannot stand in a header"), "");
-            }
-            None => {}
-        }
-    }
-    headers
-}
-
-pub(super) fn header_names(section: &Section<'_>, name: &str) -> Vec<HeaderName> {
-    let parse = |(text, line): (String, Option<usize>)| {
-        let header = HeaderName::try_from(text.to_ascii_lowercase()).ok();
-        match header {
-            Some(header) if !is_ours(&header) && !crate::config::is_credential(&header) => Some(header),
-            Some(_) => {
-                section.problem(
-                    name,
-                    line,
-                    format!("{text} is never passed on"),
-                    "credentials for an agent go into its headers",
-                );
-                None
-            }
-            None => {
-                section.problem(name, line, format!("{text} is no header name"), "");
-                None
-            }
-        }
-    };
-    section.texts(name).into_iter().filter_map(parse).collect()
-}
-
-/// Headers that belong to one connection or to the protocol, and are written by the gateway.
-fn is_ours(name: &HeaderName) -> bool {
-    const OURS: [&str; 17] = [
-        "accept",
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "a2a-version",
-        "a2a-extensions",
-        "x-a2a-extensions",
-        "forwarded",
-    ];
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
 }
 
 fn limits(s: Section<'_>) -> Limits {

@@ -25,15 +25,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::a2a::card;
 use crate::bindings::json_response;
-use crate::call::{Answer, Content, Peek, Response as Typed};
+use crate::call::{Answer, Content, Form, Peek, Response as Typed};
 use crate::clock::Clock;
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
 use crate::operation::{Method, Operation, Version};
 use crate::proto::stream_response::Payload;
 use crate::proto::{self, TaskState};
-use crate::wire::json::{self, EventWriter, typed_event_of};
-use crate::wire::{jsonrpc, sse};
+use crate::wire::content::{self, EventWriter, typed_event};
+use crate::wire::{json, jsonrpc, sse};
 
 /// How long a task takes that is asked to wait.
 const WAIT: Duration = Duration::from_secs(2);
@@ -115,7 +115,8 @@ async fn answer(State(agent): State<Arc<Agent>>, body: Bytes) -> Response {
             Ok(response) => {
                 let rpc = operation.rpc();
                 let answer = Answer { rpc, content: Content::Typed(Box::new(response)), peek: Peek::default() };
-                let result = json::write_answer(answer, agent.version).expect("our own answers can be written");
+                let result =
+                    content::write_answer(answer, Form::Json(agent.version)).expect("our own answers can be written");
                 let (start, end) = jsonrpc::write_result(&request.id);
                 json_response(StatusCode::OK, [start, result, end].concat())
             }
@@ -192,10 +193,10 @@ fn stream(agent: &Arc<Agent>, id: &Bytes, operation: &Operation) -> Response {
         futures_util::stream::iter(artifact.into_iter().chain([end]))
     });
     let payloads = futures_util::stream::iter([Payload::Task(begun)]).chain(rest.flatten());
-    let mut writer = EventWriter::new(version);
+    let mut writer = EventWriter::new(Form::Json(version));
     let (start, end) = jsonrpc::write_result(id);
     let events = payloads.map(move |payload| {
-        let event = typed_event_of(proto::StreamResponse { payload: Some(payload) });
+        let event = typed_event(proto::StreamResponse { payload: Some(payload) });
         let results = writer.write(event).expect("our own events can be written");
         let events = results.iter().map(|result| sse::write_event(None, &[&start, result, &end]));
         Ok::<_, io::Error>(Bytes::from(events.collect::<Vec<_>>().concat()))

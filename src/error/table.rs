@@ -189,6 +189,25 @@ impl Kind {
         known.unwrap_or(Self::AgentFailed)
     }
 
+    /// The kind that an agent's `google.rpc.ErrorInfo.reason` stands for, if A2A defines it.
+    pub fn from_reason(reason: &str) -> Option<Self> {
+        KINDS.iter().copied().find(|kind| (*kind as usize) <= (Self::Internal as usize) && kind.row().reason == reason)
+    }
+
+    /// The kind that a bare gRPC status of an agent stands for.
+    pub const fn from_status(code: i32) -> Self {
+        match code {
+            3 => Self::InvalidParams,
+            4 => Self::DeadlineExceeded,
+            // 7 is PERMISSION_DENIED: the agent does not let the gateway in.
+            7 | 16 => Self::UpstreamRefused,
+            12 => Self::UnsupportedOperation,
+            13 => Self::Internal,
+            14 => Self::UpstreamUnavailable,
+            _ => Self::AgentFailed,
+        }
+    }
+
     /// Who usually has to fix an error of this kind.
     pub const fn usual_origin(self) -> Origin {
         match self {

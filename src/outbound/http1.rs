@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout};
 use tower_service::Service as _;
 
 use super::guard::Guard;
-use super::{BoxError, IDLE_CONNECTION, OutboundError};
+use super::{BoxError, IDLE_CONNECTION, OutboundError, broken, unconnected};
 use crate::clock::Clock;
 use crate::wire::body::Pieces;
 
@@ -103,10 +103,10 @@ impl Pool {
                 }
                 Err((error, Some(unsent))) if is_new => {
                     drop(unsent);
-                    return Err(OutboundError::Connect(error.into()));
+                    return Err(unconnected(error));
                 }
                 Err((_, Some(unsent))) => request = unsent,
-                Err((error, None)) => return Err(OutboundError::Broken(error.into())),
+                Err((error, None)) => return Err(broken(error)),
             }
         }
     }
@@ -157,8 +157,8 @@ impl Pool {
             Ok(Connection { sender, driver: Some(Box::pin(driver)) })
         };
         match timeout(self.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(OutboundError::Connect),
-            Err(elapsed) => Err(OutboundError::Connect(elapsed.into())),
+            Ok(connected) => connected.map_err(|error: BoxError| unconnected(error)),
+            Err(elapsed) => Err(unconnected(elapsed)),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::endpoints::endpoints;
 use crate::a2a::card;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::operation::Version;
+use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound, OutboundError};
 use crate::proto::AgentCard;
 use crate::registry::{Agent, AgentId, Registry};
@@ -41,6 +41,8 @@ pub(super) struct Known {
     pub(super) card: Arc<AgentCard>,
     pub(super) endpoints: Vec<Endpoint>,
     good_until: Instant,
+    /// Since when the card reads as it does.
+    pub(super) changed_unix_micros: i64,
     /// There was no card to read; what is known comes from the entry.
     made_up: bool,
 }
@@ -150,9 +152,15 @@ impl Cards {
         let settings = &self.settings.cards;
         let read = self.find(agent).await;
         let now = self.clock.instant();
+        let (wall_clock, before) = (self.clock.unix_micros(), slot.known.load_full());
+        let changed = |card: &AgentCard| match &before {
+            Some(before) if *before.card == *card => before.changed_unix_micros,
+            _ => wall_clock,
+        };
         let known = match read {
             Ok(card) => Known {
                 endpoints: endpoints(agent, Some(&card), &self.outbound),
+                changed_unix_micros: changed(&card),
                 card: Arc::new(card),
                 good_until: now + settings.lifetime,
                 made_up: false,
@@ -162,14 +170,17 @@ impl Cards {
                     ReadError::Unreachable(_) => RETRY_UNREACHABLE.min(settings.retry),
                     ReadError::Unusable(_) => settings.retry,
                 };
-                match slot.known.load_full().filter(|known| !known.made_up) {
-                    Some(old) => Known {
+                if let Some(old) = before.as_ref().filter(|known| !known.made_up) {
+                    Known {
                         card: Arc::clone(&old.card),
                         endpoints: old.endpoints.clone(),
                         good_until: now + retry,
+                        changed_unix_micros: old.changed_unix_micros,
                         made_up: false,
-                    },
-                    None => without_card(agent, &self.outbound, &error, now + retry),
+                    }
+                } else {
+                    let made_up = without_card(agent, &self.outbound, &error, now + retry);
+                    Known { changed_unix_micros: changed(&made_up.card), ..made_up }
                 }
             }
         };
@@ -199,7 +210,8 @@ impl Cards {
 
     async fn fetch(&self, agent: &Agent, url: &Url) -> Result<AgentCard, ReadError> {
         let unusable = |why: String| ReadError::Unusable(why);
-        let mut to = Destination::registered(url).map_err(ReadError::Unreachable)?;
+        let mut to =
+            Destination::registered(url).map_err(ReadError::Unreachable)?.trusting(agent.settings.trust.clone());
         for _ in 0..=REDIRECTS_MAX {
             let mut request = Request::new(Pieces::empty());
             if registered_origin(agent, &to) {
@@ -242,6 +254,10 @@ fn places(agent: &Agent) -> Vec<Url> {
     if let Some(url) = &agent.settings.card_url {
         return vec![url.clone()];
     }
+    if agent.settings.url_binding == Some(Binding::Grpc) {
+        // gRPC alone is served there, which has no card without a key of its own.
+        return Vec::new();
+    }
     let url = &agent.settings.url;
     let base = url.path().trim_end_matches('/');
     let bases = if base.is_empty() { vec![""] } else { vec![base, ""] };
@@ -259,12 +275,12 @@ fn places(agent: &Agent) -> Vec<Url> {
 
 fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_until: Instant) -> Known {
     let endpoints = endpoints(agent, None, outbound);
-    let version = endpoints[0].version;
+    let (version, binding) = (endpoints[0].version, endpoints[0].binding.as_str());
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(agent = agent.name(), reason = %error, source, %version,
-        "the agent's card cannot be read; it is called by JSON-RPC in the version shown. Set card_url, or protocol_version");
+    tracing::warn!(agent = agent.name(), reason = %error, source, %version, binding,
+        "the agent's card cannot be read; it is called as shown. Set card_url, or bindings and protocol_version");
     let card = card::synthesised(agent.name(), &agent.settings.description);
-    Known { card: Arc::new(card), endpoints, good_until, made_up: true }
+    Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true }
 }
 
 #[cfg(test)]

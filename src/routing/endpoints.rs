@@ -10,32 +10,72 @@ use crate::proto::{AgentCard, AgentInterface};
 use crate::registry::Agent;
 use crate::upstream::Endpoint;
 
-/// At least one endpoint, the preferred one first.
+/// What agents are called by, 1.0 before 0.3.
+const SPOKEN: [(Binding, Version); 4] = [
+    (Binding::JsonRpc, Version::V1_0),
+    (Binding::HttpJson, Version::V1_0),
+    (Binding::Grpc, Version::V1_0),
+    (Binding::JsonRpc, Version::V0_3),
+];
+
+/// At least one endpoint, the preferred one first: by version, then by the operator's order of bindings, then by the
+/// card's.
 ///
 /// The registered address wins over the address that the card claims: an interface is called where the card says
-/// only if that is the same scheme, host and port, or if the operator trusts the card's addresses.
+/// only if that is the same scheme, host and port, or if the operator trusts the card's addresses. An interface that
+/// is claimed elsewhere is looked for at the registered address if that is what is spoken there.
 pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, outbound: &Outbound) -> Vec<Endpoint> {
+    let settings = &agent.settings;
     let interfaces = card.map_or(&[][..], |card| &card.supported_interfaces);
-    let versions: &[Version] = match &agent.settings.protocol_version {
-        Some(pinned) => std::slice::from_ref(pinned),
-        None => &[Version::V1_0, Version::V0_3],
-    };
-    let mut endpoints: Vec<_> = versions
-        .iter()
-        .filter_map(|version| {
-            let interface = interfaces.iter().find(|interface| speaks(interface, *version))?;
-            Some(endpoint(agent, interface, *version, outbound))
-        })
-        .collect();
-    if endpoints.is_empty() {
-        endpoints.push(at_its_url(agent, agent.settings.protocol_version.unwrap_or(Version::V0_3), String::new()));
+    let at_url = spoken_at_url(agent, interfaces);
+    let mut found: Vec<Endpoint> = Vec::new();
+    for interface in interfaces {
+        let Some((binding, version)) = spoken(interface) else { continue };
+        let allowed = settings.bindings.is_empty() || settings.bindings.contains(&binding);
+        let pinned = settings.protocol_version.is_none_or(|pinned| pinned == version);
+        let is_known = found.iter().any(|known| (known.binding, known.version) == (binding, version));
+        if allowed && pinned && !is_known {
+            found.extend(endpoint(agent, interface, (binding, version), at_url, outbound));
+        }
     }
-    endpoints
+    let rank = |endpoint: &Endpoint| {
+        let preference = settings.bindings.iter().position(|binding| *binding == endpoint.binding);
+        (std::cmp::Reverse(endpoint.version), preference.unwrap_or(usize::MAX))
+    };
+    found.sort_by_key(rank);
+    if found.is_empty() {
+        // Only JSON-RPC is called in 0.3.
+        let usual = if at_url == Binding::JsonRpc { Version::V0_3 } else { Version::V1_0 };
+        found.push(at_its_url(agent, at_url, settings.protocol_version.unwrap_or(usual), String::new()));
+    }
+    found
 }
 
-fn speaks(interface: &AgentInterface, version: Version) -> bool {
-    let binding = interface.protocol_binding.is_empty() || interface.protocol_binding.eq_ignore_ascii_case("JSONRPC");
-    binding && version_of(interface) == Some(version)
+/// What is spoken at the registered address: as the entry says, else the card's only one, else JSON-RPC.
+fn spoken_at_url(agent: &Agent, interfaces: &[AgentInterface]) -> Binding {
+    let settings = &agent.settings;
+    if let Some(binding) = settings.url_binding {
+        return binding;
+    }
+    let listed: Vec<Binding> = interfaces.iter().filter_map(spoken).map(|(binding, _)| binding).collect();
+    if listed.contains(&Binding::JsonRpc)
+        && (settings.bindings.is_empty() || settings.bindings.contains(&Binding::JsonRpc))
+    {
+        return Binding::JsonRpc;
+    }
+    settings.bindings.first().or(listed.first()).copied().unwrap_or(Binding::JsonRpc)
+}
+
+/// The binding and version of an interface, if agents are called by it here. Letters may be of any case.
+fn spoken(interface: &AgentInterface) -> Option<(Binding, Version)> {
+    let binding = match interface.protocol_binding.to_ascii_uppercase().as_str() {
+        "" | "JSONRPC" => Binding::JsonRpc,
+        "HTTP+JSON" => Binding::HttpJson,
+        "GRPC" => Binding::Grpc,
+        _ => return None,
+    };
+    let found = (binding, version_of(interface)?);
+    SPOKEN.contains(&found).then_some(found)
 }
 
 /// Legacy cards say `0.2.6` or nothing; newer minor versions of 1 are called as 1.0, for their major is what counts.
@@ -49,31 +89,53 @@ fn version_of(interface: &AgentInterface) -> Option<Version> {
     }
 }
 
-fn endpoint(agent: &Agent, interface: &AgentInterface, version: Version, outbound: &Outbound) -> Endpoint {
+fn endpoint(
+    agent: &Agent,
+    interface: &AgentInterface,
+    (binding, version): (Binding, Version),
+    at_url: Binding,
+    outbound: &Outbound,
+) -> Option<Endpoint> {
     let registered = registered(agent);
-    let claimed = Url::parse(&interface.url).ok();
+    let claimed = claimed(agent, interface);
     let same_origin = claimed.as_ref().and_then(|url| registered.at(url));
     let trusted =
         || claimed.as_ref().filter(|_| agent.settings.trust_card_url).and_then(|url| outbound.claimed(url).ok());
     match same_origin.or_else(trusted) {
-        Some(destination) => Endpoint {
+        Some(destination) => Some(Endpoint {
             label: destination.uri().to_string().into(),
-            destination,
-            binding: Binding::JsonRpc,
+            destination: destination.trusting(agent.settings.trust.clone()),
+            binding,
             version,
             tenant: interface.tenant.clone(),
-        },
-        None => at_its_url(agent, version, interface.tenant.clone()),
+        }),
+        None => (binding == at_url).then(|| at_its_url(agent, binding, version, interface.tenant.clone())),
     }
 }
 
-fn registered(agent: &Agent) -> Destination {
-    Destination::registered(&agent.settings.url).expect("the configuration checked the address")
+/// The address that an interface claims. gRPC's is a host and a port; whether it has TLS is as at the registered one.
+fn claimed(agent: &Agent, interface: &AgentInterface) -> Option<Url> {
+    if let Ok(url) = Url::parse(&interface.url)
+        && matches!(url.scheme(), "http" | "https")
+    {
+        return Some(url);
+    }
+    let bare = interface.url.trim_start_matches("dns:///").trim_start_matches("grpc://");
+    let (scheme, bare) = match bare.strip_prefix("grpcs://") {
+        Some(bare) => ("https", bare),
+        None => (agent.settings.url.scheme(), bare),
+    };
+    Url::parse(&format!("{scheme}://{bare}")).ok()
 }
 
-fn at_its_url(agent: &Agent, version: Version, tenant: String) -> Endpoint {
+fn registered(agent: &Agent) -> Destination {
+    let registered = Destination::registered(&agent.settings.url).expect("the configuration checked the address");
+    registered.trusting(agent.settings.trust.clone())
+}
+
+fn at_its_url(agent: &Agent, binding: Binding, version: Version, tenant: String) -> Endpoint {
     let label: Arc<str> = agent.settings.url.as_str().into();
-    Endpoint { destination: registered(agent), binding: Binding::JsonRpc, version, tenant, label }
+    Endpoint { destination: registered(agent), binding, version, tenant, label }
 }
 
 #[cfg(test)]
@@ -82,6 +144,10 @@ mod tests {
     use crate::registry::Registry;
 
     fn found(entry: &str, interfaces: &[(&str, &str, &str)]) -> Vec<(String, Version)> {
+        all(entry, interfaces).into_iter().map(|e| (e.label.to_string(), e.version)).collect()
+    }
+
+    fn all(entry: &str, interfaces: &[(&str, &str, &str)]) -> Vec<Endpoint> {
         let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
         let registry = Registry::new(&settings);
         let outbound = Outbound::new(settings.outbound.clone(), settings.timeouts.connect);
@@ -95,14 +161,13 @@ mod tests {
             })
             .collect();
         let card = AgentCard { supported_interfaces, ..Default::default() };
-        let all = endpoints(&registry.agents()[0], Some(&card), &outbound);
-        all.into_iter().map(|e| (e.label.to_string(), e.version)).collect()
+        endpoints(&registry.agents()[0], Some(&card), &outbound)
     }
 
     #[test]
     fn uses_the_cards_path_at_the_registered_origin() {
         let interfaces = [
-            ("http://h:1/rest", "HTTP+JSON", "1.0"),
+            ("http://h:1/soap", "SOAP", "1.0"),
             ("http://h:1/rpc", "JSONRPC", "1.0"),
             ("http://h:1/old", "jsonrpc", "0.3.0"),
         ];
@@ -132,6 +197,37 @@ mod tests {
         assert_eq!(
             found("{name: a, url: 'http://h/', protocol_version: '1.0'}", &[]),
             [("http://h/".into(), Version::V1_0)]
+        );
+    }
+
+    #[test]
+    fn orders_bindings_as_the_operator_does_and_else_as_the_card() {
+        let interfaces = [
+            ("http://h:1/rest", "HTTP+JSON", "1.0"),
+            ("h:1", "GRPC", "1.0"),
+            ("http://h:1/rpc", "JSONRPC", "1.0"),
+            ("http://h:1/rest", "HTTP+JSON", "0.3"),
+        ];
+        let bindings = |entry: &str| all(entry, &interfaces).into_iter().map(|e| e.binding).collect::<Vec<_>>();
+        let [grpc, http_json, jsonrpc] = [Binding::Grpc, Binding::HttpJson, Binding::JsonRpc];
+        assert_eq!(bindings("{name: a, url: 'http://h:1'}"), [http_json, grpc, jsonrpc]);
+        assert_eq!(bindings("{name: a, url: 'http://h:1', bindings: [jsonrpc, grpc]}"), [jsonrpc, grpc]);
+        assert_eq!(bindings("{name: a, url: 'grpc://h:1', bindings: [grpc]}"), [grpc]);
+    }
+
+    #[test]
+    fn takes_the_registered_address_for_what_is_spoken_there() {
+        let elsewhere = [("http://x:1/rest", "HTTP+JSON", "1.0"), ("x:50051", "GRPC", "1.0")];
+        let found = |entry: &str, interfaces: &[(&str, &str, &str)]| {
+            all(entry, interfaces).into_iter().map(|e| (e.binding, e.label.to_string())).collect::<Vec<_>>()
+        };
+        let only_rest = found("{name: a, url: 'http://h:1/r'}", &elsewhere);
+        assert_eq!(only_rest, [(Binding::HttpJson, "http://h:1/r".into())]);
+        assert_eq!(found("{name: a, url: 'grpc://h:1'}", &elsewhere), [(Binding::Grpc, "http://h:1/".into())]);
+        assert_eq!(found("{name: a, url: 'grpcs://h:1'}", &[]), [(Binding::Grpc, "https://h:1/".into())]);
+        assert_eq!(
+            found("{name: a, url: 'http://h:1', bindings: [http_json]}", &[]),
+            [(Binding::HttpJson, "http://h:1/".into())]
         );
     }
 }

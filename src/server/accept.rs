@@ -13,13 +13,16 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::connection::{Activity, Counted, StallLimited};
+use super::tls::Tls;
 use crate::call::Peer;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -33,6 +36,7 @@ const PENDING_RESETS_MAX: usize = 32;
 
 pub(super) struct Acceptor {
     pub(super) app: Router,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) settings: Arc<Settings>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -104,6 +108,23 @@ impl Acceptor {
     async fn serve(self: Arc<Self>, http: auto::Builder<Tracked>, stream: TcpStream, peer: Peer) {
         // Small answers should leave at once; a socket that refuses this works all the same.
         let _ = stream.set_nodelay(true);
+        let Some(tls) = self.tls.clone() else { return self.serve_on(http, stream, peer).await };
+        // A peer that does not get so far is the peer's business.
+        let secured = tokio::select! {
+            secured = timeout(self.settings.timeouts.header, tls.accept(stream)) => secured,
+            () = self.stop.cancelled() => return,
+        };
+        if let Ok(Ok(stream)) = secured {
+            self.serve_on(http, stream, peer).await;
+        }
+    }
+
+    async fn serve_on(
+        &self,
+        http: auto::Builder<Tracked>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+    ) {
         let timeouts = &self.settings.timeouts;
         let activity = Arc::new(Activity::new(Clock));
         let io = TokioIo::new(StallLimited::new(stream, timeouts.write_stall, Arc::clone(&activity)));

@@ -6,37 +6,23 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_core::Stream;
-use http_body_util::BodyExt as _;
-use tokio::time::timeout;
 
-use super::failure::of_body;
 use super::{Upstream, about_the_same_task};
 use crate::call::{Call, Event, PayloadKind, Peek};
-use crate::config::JsonLimits;
 use crate::error::{Error, Kind, Origin, Sent};
-use crate::operation::Version;
-use crate::outbound::ReplyBody;
 use crate::proto::TaskState;
-use crate::wire::body::Budget;
-use crate::wire::json;
-use crate::wire::jsonrpc::{self, Outcome};
-use crate::wire::sse::SseReader;
+
+mod source;
+
+use source::Broken;
+pub(super) use source::{Decode, Source};
 
 pub(super) struct Events {
-    body: ReplyBody,
-    budget: Budget,
-    reader: SseReader,
-    id: Bytes,
-    version: Version,
-    limits: JsonLimits,
+    source: Source,
     idle: Duration,
     first: Option<Event>,
-    /// Data that was taken from the reader and not yet read.
-    unread: Option<Bytes>,
     watch: Watch,
-    body_ended: bool,
     done: bool,
 }
 
@@ -60,26 +46,11 @@ enum End {
 
 /// How long an agent may take to close a stream whose task has ended.
 const CLOSING: Duration = Duration::from_secs(1);
-/// Events from this size on take a share of the memory budget; smaller ones are bounded by their number.
-const LARGE_EVENT_BYTES: usize = 64 << 10;
 
 impl Events {
-    pub(super) fn new(body: ReplyBody, id: Bytes, version: Version, call: &Call, upstream: &Upstream) -> Self {
-        let settings = &upstream.settings;
-        Self {
-            body,
-            budget: upstream.budget.clone(),
-            reader: SseReader::new(settings.limits.event_bytes_max),
-            id,
-            version,
-            limits: settings.limits.json,
-            idle: settings.timeouts.stream_idle,
-            first: None,
-            unread: None,
-            watch: Watch::new(call),
-            body_ended: false,
-            done: false,
-        }
+    pub(super) fn new(source: Source, call: &Call, upstream: &Upstream) -> Self {
+        let idle = upstream.settings.timeouts.stream_idle;
+        Self { source, idle, first: None, watch: Watch::new(call), done: false }
     }
 
     /// An event to yield before the agent's own.
@@ -113,48 +84,13 @@ impl Events {
     }
 
     async fn pull(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if self.unread.is_none() {
-                self.unread = self.reader.next_data().map_err(too_large)?;
-            }
-            if self.unread.is_some() {
-                return self.read().await.map(Some);
-            }
-            if self.body_ended {
-                return Ok(None);
-            }
-            let idle = if self.watch.end == End::Reached { CLOSING } else { self.idle };
-            match timeout(idle, self.body.frame()).await {
-                // The task has ended or waits, whether or not the agent closes its stream in good order.
-                Err(_) | Ok(Some(Err(_))) if self.watch.end != End::NotYet => return Ok(None),
-                Err(_) => return Err(silent(idle)),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.reader.push(data);
-                    }
-                }
-                Ok(Some(Err(error))) => {
-                    let message = "the agent's stream broke off: subscribe to the task, or get it";
-                    return Err(Error::new(Kind::UpstreamUnavailable, message).sent_is(Sent::Sent).because(error));
-                }
-                Ok(None) => {
-                    self.body_ended = true;
-                    self.unread = self.reader.finish().map_err(too_large)?;
-                }
-            }
-        }
-    }
-
-    /// Reads what is unread. It stays unread while this waits for memory, for the caller may stop waiting.
-    async fn read(&mut self) -> Result<Event, Error> {
-        let mut data = self.unread.clone().unwrap_or_default();
-        if data.len() >= LARGE_EVENT_BYTES {
-            data = self.budget.hold(data).await.map_err(of_body)?;
-        }
-        self.unread = None;
-        match jsonrpc::read_reply(&data, &self.id, self.version)? {
-            Outcome::Error(error) => Err(jsonrpc::agent_error(error)),
-            Outcome::Result(result) => json::read_event(self.version, result, &self.limits),
+        let idle = if self.watch.end == End::Reached { CLOSING } else { self.idle };
+        match self.source.next(idle).await {
+            Ok(event) => Ok(event),
+            // The task has ended or waits, whether or not the agent closes its stream in good order.
+            Err(Broken::Silent | Broken::Off(_)) if self.watch.end != End::NotYet => Ok(None),
+            Err(Broken::Silent) => Err(silent(idle)),
+            Err(Broken::Off(error) | Broken::Content(error)) => Err(error),
         }
     }
 }
@@ -205,10 +141,6 @@ impl Watch {
         };
         Ok(())
     }
-}
-
-fn too_large(error: crate::wire::sse::EventTooLarge) -> Error {
-    Error::new(Kind::InvalidAgentResponse, "an event of the agent's stream is larger than allowed").because(error)
 }
 
 fn silent(limit: Duration) -> Error {

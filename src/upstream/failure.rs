@@ -50,8 +50,8 @@ pub fn of_body(error: BodyError) -> Error {
     .because(error)
 }
 
-/// An HTTP status that is no success, from an agent that said nothing in JSON-RPC.
-pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
+/// An HTTP status that is no success, from an agent that said nothing in its binding, where that would be `expected`.
+pub fn of_status(status: StatusCode, headers: &HeaderMap, expected: &str) -> Error {
     let code = status.as_u16();
     let (kind, message) = match code {
         401 | 403 | 407 => {
@@ -65,7 +65,7 @@ pub fn of_status(status: StatusCode, headers: &HeaderMap) -> Error {
             (Kind::UpstreamUnavailable, format!("the agent does not answer at its address (HTTP {code})"))
         }
         429 | 502..=504 => (Kind::UpstreamUnavailable, format!("the agent is not available (HTTP {code})")),
-        _ => (Kind::InvalidAgentResponse, format!("the agent answered HTTP {code} without a JSON-RPC error")),
+        _ => (Kind::InvalidAgentResponse, format!("the agent answered HTTP {code} without {expected}")),
     };
     let error = Error::new(kind, message).origin_is(Origin::Agent).sent_is(Sent::Sent);
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);

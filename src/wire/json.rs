@@ -1,18 +1,19 @@
 //! Requests, answers and events as JSON in either version: read once, written only when they must be translated.
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
+use super::content;
 use super::scan::{self, ScanError};
 use crate::a2a::v0_3::{self, ConvertError, StreamWriter};
 use crate::a2a::{problem, required};
 use crate::call::{Answer, Content, Event, Form, PayloadKind, Peek, Raw, Response};
 use crate::config::JsonLimits;
-use crate::error::{Error, Kind, Origin};
+use crate::error::{Error, Kind};
 use crate::operation::{Operation, Rpc, Version};
-use crate::proto::send_message_response::Payload as Sent;
-use crate::proto::stream_response::Payload;
-use crate::proto::{self, TaskState};
+use crate::proto;
 
 /// The longest path of a member in a message to a caller.
 const FIELD_CHARS_MAX: usize = 200;
@@ -41,6 +42,32 @@ pub fn read_request(
     let forwardable = scan.canonical && !is_absent && !has_empty_tenant;
     let raw = forwardable.then_some(Raw { form: Form::Json(version), bytes: params });
     Ok((operation, raw))
+}
+
+/// As [`read_request`] in 1.0, with members that stand elsewhere in the request than in its body. The bytes are not
+/// what the agent is to read, so they do not come back.
+///
+/// # Errors
+/// InvalidParams that names the member, and those of `amend`.
+pub fn read_request_with(
+    rpc: Rpc,
+    body: &Bytes,
+    limits: &JsonLimits,
+    amend: impl FnOnce(&mut Map<String, Value>) -> Result<(), Error>,
+) -> Result<Operation, Error> {
+    let version = Version::V1_0;
+    // Of a member that stands twice one would be lost here unseen, so the bytes are read as they are first.
+    scan::scan(body, scan::request_shape(rpc, version), limits).map_err(bad_request)?;
+    let mut members: Map<String, Value> = serde_json::from_slice(body).map_err(|_| invalid("", "is not an object"))?;
+    amend(&mut members)?;
+    let body = Bytes::from(Value::Object(members).to_string());
+    Ok(read_request(rpc, version, Some(body), limits)?.0)
+}
+
+/// The members of an operation's request in 1.0.
+pub fn members(operation: &Operation) -> Map<String, Value> {
+    let json = write_request(operation, Version::V1_0).expect("1.0 can say every operation");
+    serde_json::from_slice(&json).expect("a request is an object")
 }
 
 fn bad_request(error: ScanError) -> Error {
@@ -80,6 +107,34 @@ fn request<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     })
 }
 
+/// Something that is not one JSON object in UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnObject;
+
+/// Checks that bytes are one JSON object, before anything is asked of its members.
+///
+/// # Errors
+/// When they are not.
+pub fn is_object(bytes: &[u8]) -> Result<(), NotAnObject> {
+    let value: &RawValue = serde_json::from_slice(bytes).map_err(|_| NotAnObject)?;
+    if value.get().starts_with('{') { Ok(()) } else { Err(NotAnObject) }
+}
+
+/// The object `json` with one more member at its beginning.
+pub fn with_member(json: &[u8], name: &str, value: &str) -> Bytes {
+    let inside = json.trim_ascii_start().strip_prefix(b"{").expect("an object").trim_ascii_start();
+    let mut out = BytesMut::with_capacity(json.len() + name.len() + value.len() + 8);
+    out.put_slice(b"{\"");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\":");
+    out.put_slice(serde_json::to_string(value).expect("text serializes").as_bytes());
+    if !inside.starts_with(b"}") {
+        out.put_slice(b",");
+    }
+    out.put_slice(inside);
+    out.freeze()
+}
+
 /// Writes an operation as params in `version`.
 ///
 /// # Errors
@@ -117,14 +172,9 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     // A card is always rewritten, and the answer to a delete carries nothing.
     let must_decode = matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig);
     if let Some(peek) = peek.filter(|_| !must_decode) {
-        Ok(Answer { rpc, content: Content::Raw(raw), peek: bounded(peek)? })
+        Ok(Answer { rpc, content: Content::Raw(raw), peek: content::bounded(peek)? })
     } else {
-        let response = response(rpc, &raw, None)?;
-        let peek = bounded(peek_at_response(&response))?;
-        if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
-            return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
-        }
-        Ok(Answer { rpc, content: Content::Typed(Box::new(response)), peek })
+        content::answer_of(rpc, response(rpc, version, &raw.bytes, None)?)
     }
 }
 
@@ -140,15 +190,6 @@ fn is_whole(rpc: Rpc, peek: &Peek) -> bool {
         }
         _ => true,
     }
-}
-
-/// Ids stand in records and indexes, so what an agent calls an id has a limit.
-fn bounded(peek: Peek) -> Result<Peek, Error> {
-    let is_long = |id: &Option<String>| id.as_ref().is_some_and(|id| id.len() > required::ID_BYTES_MAX);
-    if is_long(&peek.task_id) || is_long(&peek.context_id) {
-        return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with an id of more than 256 bytes"));
-    }
-    Ok(peek)
 }
 
 fn bad_answer(error: ScanError) -> Error {
@@ -168,24 +209,16 @@ fn answer_v1<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     })
 }
 
-/// The typed form of an answer.
+/// The typed form of an agent's answer in `version`, whose kind of payload the scan may have seen.
 ///
 /// # Errors
-/// InvalidAgentResponse when the agent's bytes are not such an answer.
-pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
-    match answer.content {
-        Content::Typed(response) => Ok(*response),
-        Content::Raw(raw) => response(answer.rpc, &raw, answer.peek.kind),
-    }
-}
-
-fn response(rpc: Rpc, raw: &Raw, kind: Option<PayloadKind>) -> Result<Response, Error> {
-    let json = &raw.bytes;
+/// InvalidAgentResponse when the bytes are not such an answer.
+pub fn response(rpc: Rpc, version: Version, json: &Bytes, kind: Option<PayloadKind>) -> Result<Response, Error> {
     if rpc == Rpc::DeletePushConfig {
         return Ok(Response::Deleted);
     }
-    match raw.form {
-        Form::Json(Version::V1_0) => Ok(match rpc {
+    match version {
+        Version::V1_0 => Ok(match rpc {
             Rpc::GetTask | Rpc::CancelTask => Response::Task(answer_v1(json)?),
             Rpc::ListTasks => Response::ListTasks(answer_v1(json)?),
             Rpc::CreatePushConfig | Rpc::GetPushConfig => Response::PushConfig(answer_v1(json)?),
@@ -193,7 +226,7 @@ fn response(rpc: Rpc, raw: &Raw, kind: Option<PayloadKind>) -> Result<Response, 
             Rpc::GetExtendedAgentCard => Response::Card(card(json)?),
             _ => Response::SendMessage(sent(answer_v1(json)?)?),
         }),
-        Form::Json(Version::V0_3) => {
+        Version::V0_3 => {
             let converted = match rpc {
                 Rpc::GetTask | Rpc::CancelTask => v0_3::task_from_v0_3(json).map(Response::Task),
                 Rpc::CreatePushConfig | Rpc::GetPushConfig => v0_3::parse_push_config(json).map(Response::PushConfig),
@@ -203,9 +236,6 @@ fn response(rpc: Rpc, raw: &Raw, kind: Option<PayloadKind>) -> Result<Response, 
             };
             converted.map_err(|error| malformed(&error))
         }
-        Form::Proto(_) => {
-            Err(Error::new(Kind::Internal, "protobuf bytes where JSON was expected").origin_is(Origin::Gateway))
-        }
     }
 }
 
@@ -214,23 +244,17 @@ fn card(json: &[u8]) -> Result<proto::AgentCard, Error> {
         .map_err(|error| Error::new(Kind::InvalidAgentResponse, "the agent's card is malformed").because(error))
 }
 
-fn sent(response: proto::SendMessageResponse) -> Result<proto::SendMessageResponse, Error> {
+/// An answer to a send must have a payload.
+pub(super) fn sent(response: proto::SendMessageResponse) -> Result<proto::SendMessageResponse, Error> {
     let empty = || Error::new(Kind::InvalidAgentResponse, "the agent's answer has neither a task nor a message");
     if response.payload.is_none() { Err(empty()) } else { Ok(response) }
 }
 
-/// Writes an answer in `version`: the agent's own bytes when they are in it.
+/// Writes a typed answer in `version`.
 ///
 /// # Errors
 /// InvalidAgentResponse for an answer that cannot be translated.
-pub fn write_answer(answer: Answer, version: Version) -> Result<Bytes, Error> {
-    match answer.content {
-        Content::Raw(raw) if raw.form == Form::Json(version) => Ok(raw.bytes),
-        _ => write_response(&typed_answer(answer)?, version),
-    }
-}
-
-fn write_response(response: &Response, version: Version) -> Result<Bytes, Error> {
+pub fn write_response(response: &Response, version: Version) -> Result<Bytes, Error> {
     let text = |raw: Box<serde_json::value::RawValue>| Bytes::from(raw.get().to_owned());
     let vec = |json: serde_json::Result<Vec<u8>>| json.map(Bytes::from).map_err(unprintable);
     match (response, version) {
@@ -267,117 +291,49 @@ pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<
     let peek = scan.peek(version).filter(|peek| peek.kind.is_some());
     if let Some(peek) = peek {
         let raw = Raw { form: Form::Json(version), bytes: data };
-        Ok(Event { content: Content::Raw(raw), peek: bounded(peek)? })
+        Ok(Event { content: Content::Raw(raw), peek: content::bounded(peek)? })
     } else {
-        let event = typed_event_of(event(&Raw { form: Form::Json(version), bytes: data }, None)?);
-        Ok(Event { peek: bounded(event.peek)?, content: event.content })
+        content::event_of(event(version, &data, None)?)
     }
 }
 
-/// An event that we made ourselves.
-pub fn typed_event_of(event: proto::StreamResponse) -> Event {
-    let peek = event.payload.as_ref().map(peek_at_payload).unwrap_or_default();
-    Event { content: Content::Typed(Box::new(event)), peek }
-}
-
-fn event(raw: &Raw, kind: Option<PayloadKind>) -> Result<proto::StreamResponse, Error> {
-    let event = match raw.form {
-        Form::Json(Version::V0_3) => v0_3::event_from_v0_3(&raw.bytes, kind).map_err(|error| malformed(&error))?,
-        _ => answer_v1::<proto::StreamResponse>(&raw.bytes)?,
+/// The typed form of an event in `version`.
+///
+/// # Errors
+/// InvalidAgentResponse when the bytes are no event.
+pub fn event(version: Version, json: &Bytes, kind: Option<PayloadKind>) -> Result<proto::StreamResponse, Error> {
+    let event = match version {
+        Version::V0_3 => v0_3::event_from_v0_3(json, kind).map_err(|error| malformed(&error))?,
+        Version::V1_0 => answer_v1::<proto::StreamResponse>(json)?,
     };
     let empty = || Error::new(Kind::InvalidAgentResponse, "the agent sent an event without a payload");
     if event.payload.is_none() { Err(empty()) } else { Ok(event) }
 }
 
-/// Writes the events of one stream in one version.
-#[derive(Debug)]
-pub enum EventWriter {
-    V1,
-    /// 0.3 needs to know what came before.
-    V0_3(StreamWriter),
+/// Writes a typed event in 1.0.
+///
+/// # Errors
+/// InvalidAgentResponse for what cannot be written, such as a timestamp that no calendar has.
+pub fn write_event(event: &proto::StreamResponse) -> Result<Bytes, Error> {
+    serde_json::to_vec(event).map(Bytes::from).map_err(unprintable)
 }
 
-impl EventWriter {
-    pub fn new(version: Version) -> Self {
-        match version {
-            Version::V1_0 => Self::V1,
-            Version::V0_3 => Self::V0_3(StreamWriter::default()),
-        }
-    }
-
-    /// The agent's own bytes when they are in the caller's version, else their translation, which in 0.3 may be
-    /// several events.
-    ///
-    /// # Errors
-    /// InvalidAgentResponse for an event that cannot be translated.
-    pub fn write(&mut self, next: Event) -> Result<Vec<Bytes>, Error> {
-        let own = matches!(self, Self::V1).then_some(Version::V1_0).unwrap_or(Version::V0_3);
-        let typed = match next.content {
-            Content::Raw(raw) if raw.form == Form::Json(own) => return Ok(vec![raw.bytes]),
-            Content::Raw(raw) => event(&raw, next.peek.kind)?,
-            Content::Typed(typed) => *typed,
-        };
-        match self {
-            Self::V1 => Ok(vec![Bytes::from(serde_json::to_vec(&typed).map_err(unprintable)?)]),
-            Self::V0_3(writer) => {
-                let events = writer.write(&typed).map_err(|error| malformed(&error))?;
-                Ok(events.into_iter().map(|event| Bytes::from(event.get().to_owned())).collect())
-            }
-        }
-    }
+/// Writes a typed event in 0.3, where it may become several.
+///
+/// # Errors
+/// InvalidAgentResponse for an event that cannot be translated.
+pub fn write_event_v0_3(event: &proto::StreamResponse, writer: &mut StreamWriter) -> Result<Vec<Bytes>, Error> {
+    let events = writer.write(event).map_err(|error| malformed(&error))?;
+    Ok(events.into_iter().map(|event| Bytes::from(event.get().to_owned())).collect())
 }
 
-fn peek_at_response(response: &Response) -> Peek {
-    match response {
-        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Task(task)) })
-        | Response::Task(task) => peek_at_task(task),
-        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Message(message)) }) => {
-            peek_at_message(message)
-        }
-        Response::PushConfig(config) => Peek { task_id: some(&config.task_id), ..Peek::default() },
-        _ => Peek::default(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn peek_at_payload(payload: &Payload) -> Peek {
-    match payload {
-        Payload::Task(task) => peek_at_task(task),
-        Payload::Message(message) => peek_at_message(message),
-        Payload::StatusUpdate(update) => Peek {
-            kind: Some(PayloadKind::StatusUpdate),
-            task_id: some(&update.task_id),
-            context_id: some(&update.context_id),
-            state: update.status.as_ref().map(proto::TaskStatus::state),
-            is_final: false,
-        },
-        Payload::ArtifactUpdate(update) => Peek {
-            kind: Some(PayloadKind::ArtifactUpdate),
-            task_id: some(&update.task_id),
-            context_id: some(&update.context_id),
-            ..Peek::default()
-        },
+    #[test]
+    fn splices_a_member_into_any_object() {
+        assert_eq!(with_member(br#"{"a":1}"#, "tenant", "x\"y"), r#"{"tenant":"x\"y","a":1}"#);
+        assert_eq!(with_member(b" { }", "tenant", "x"), r#"{"tenant":"x"}"#);
     }
-}
-
-fn peek_at_task(task: &proto::Task) -> Peek {
-    Peek {
-        kind: Some(PayloadKind::Task),
-        task_id: some(&task.id),
-        context_id: some(&task.context_id),
-        state: Some(task.status.as_ref().map_or(TaskState::Unspecified, proto::TaskStatus::state)),
-        is_final: false,
-    }
-}
-
-fn peek_at_message(message: &proto::Message) -> Peek {
-    Peek {
-        kind: Some(PayloadKind::Message),
-        task_id: some(&message.task_id),
-        context_id: some(&message.context_id),
-        ..Peek::default()
-    }
-}
-
-fn some(id: &str) -> Option<String> {
-    Some(id.to_owned()).filter(|id| !id.is_empty())
 }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::{AgentError, Error, Kind, Origin, Sent};
+use super::status;
+use crate::error::{AgentError, Error, Kind};
 use crate::operation::Version;
 
 /// An id is echoed in every event of a stream, so it has a limit.
@@ -25,7 +27,8 @@ pub struct Request {
 #[derive(Debug)]
 pub enum Outcome {
     Result(Bytes),
-    Error(AgentError),
+    /// The agent's own, under the kind that it is to us.
+    Error(Error),
 }
 
 /// A refused envelope, with the id to refuse it under.
@@ -34,9 +37,6 @@ pub struct BadEnvelope {
     pub id: Bytes,
     pub error: Error,
 }
-
-/// A 0.3 agent's error data beyond this does not go along to a 1.0 caller.
-const AGENT_DATA_BYTES_MAX: usize = 4_096;
 
 /// The id of an answer to a request whose id is not known.
 pub const NULL_ID: Bytes = Bytes::from_static(b"null");
@@ -156,26 +156,22 @@ pub fn read_reply(body: &Bytes, id: &[u8], version: Version) -> Result<Outcome, 
     }
 }
 
-fn read_error(object: &Bytes, version: Version) -> Result<AgentError, Error> {
+/// The error that an agent's own error object is to us.
+fn read_error(object: &Bytes, version: Version) -> Result<Error, Error> {
     let error: ErrorObject<'_> = serde_json::from_slice(object).map_err(|error| {
         Error::new(Kind::InvalidAgentResponse, "the agent's error is not a JSON-RPC error object").because(error)
     })?;
-    Ok(AgentError {
-        version,
-        code: error.code.as_i64().unwrap_or(0),
-        message: error.message.map(Cow::into_owned).unwrap_or_default(),
-        data: error.data.map(|data| object.slice_ref(data.get().as_bytes())),
-        object: object.clone(),
-    })
-}
-
-/// The error that an agent's own error is to us.
-pub fn agent_error(error: AgentError) -> Error {
-    let kind = Kind::from_jsonrpc(error.code);
-    let message = if error.message.is_empty() { "the agent reported an error" } else { &error.message };
-    // That an agent knows no such task is for the caller to mend; that it broke is not.
-    let origin = if kind == Kind::Internal { Origin::Agent } else { kind.usual_origin() };
-    Error::new(kind, message).origin_is(origin).sent_is(Sent::Sent).agent_said(error)
+    let code = error.code.as_i64().unwrap_or(0);
+    let data = error.data.map(|data| object.slice_ref(data.get().as_bytes()));
+    let kind = Kind::from_jsonrpc(code);
+    let message = error.message.as_deref().filter(|message| !message.is_empty());
+    let ours = Error::new(kind, message.unwrap_or("the agent reported an error"));
+    // 1.0's data is a list of typed details; 0.3's is anything.
+    let ours = match &data {
+        Some(data) if version == Version::V1_0 => status::with_json_details(ours, data),
+        _ => ours,
+    };
+    Ok(status::of_agent(ours).agent_said(AgentError::JsonRpc { version, code, object: object.clone(), data }))
 }
 
 /// The beginning and the end of a request around its params.
@@ -218,17 +214,18 @@ struct ErrorBody<'a> {
 /// An agent's own error of the same version goes on byte for byte, whatever its code. To a caller of the other
 /// version it keeps its code where that version knows it, its message, and its data where that fits.
 pub fn write_error(id: &[u8], error: &Error, version: Version) -> Bytes {
-    let own = error.from_agent();
-    let object = match own {
-        Some(own) if own.version == version => String::from_utf8_lossy(&own.object).into_owned(),
-        _ => {
+    let object = match error.from_agent() {
+        Some(AgentError::JsonRpc { version: own, object, .. }) if *own == version => {
+            String::from_utf8_lossy(object).into_owned()
+        }
+        own => {
             let row = error.kind().row();
             let known = match version {
                 Version::V1_0 => row.jsonrpc,
                 Version::V0_3 => row.legacy.jsonrpc,
             };
             let code = match own {
-                Some(own) if error.kind() == Kind::AgentFailed => own.code,
+                Some(AgentError::JsonRpc { code, .. }) if error.kind() == Kind::AgentFailed => *code,
                 _ => i64::from(known),
             };
             let body = ErrorBody { code, message: error.message(), data: error_data(error, version) };
@@ -243,39 +240,17 @@ pub fn write_error(id: &[u8], error: &Error, version: Version) -> Bytes {
 
 /// 1.0: an array of typed details, ErrorInfo first (A2A 9.5). 0.3: the agent's data as it is, or the violations.
 fn error_data(error: &Error, version: Version) -> Option<Box<RawValue>> {
-    let own = error.from_agent().and_then(|own| own.data.as_ref());
-    let own = own.and_then(|data| RawValue::from_string(String::from_utf8_lossy(data).into_owned()).ok());
-    let violations: Vec<_> = error
-        .violations()
-        .iter()
-        .map(|v| serde_json::json!({ "field": v.field, "description": v.description }))
-        .collect();
-    if version == Version::V0_3 || error.kind() == Kind::AgentFailed {
-        return own.or_else(|| {
-            (!violations.is_empty()).then(|| serde_json::value::to_raw_value(&violations).expect("strings serialize"))
-        });
+    let own = match error.from_agent() {
+        Some(AgentError::JsonRpc { data: Some(data), .. }) => {
+            RawValue::from_string(String::from_utf8_lossy(data).into_owned()).ok()
+        }
+        _ => None,
+    };
+    let raw = |details: &dyn Fn() -> Value| serde_json::value::to_raw_value(&details()).expect("strings serialize");
+    if version == Version::V1_0 && (error.kind() != Kind::AgentFailed || own.is_none()) {
+        return Some(raw(&|| status::json_details(error)));
     }
-    let mut metadata = serde_json::Map::new();
-    if let Some(own) = own.filter(|own| own.get() != "null" && own.get().len() <= AGENT_DATA_BYTES_MAX) {
-        // 1.0's details are typed, 0.3's data is anything: it goes along as a text.
-        metadata.insert("agentData".into(), own.get().into());
-    }
-    if let Some(after) = error.retry_after() {
-        metadata.insert("retryAfterMs".into(), after.as_millis().to_string().into());
-    }
-    let mut details = vec![serde_json::json!({
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": error.kind().row().reason,
-        "domain": error.kind().domain(),
-        "metadata": metadata,
-    })];
-    if !violations.is_empty() {
-        details.push(serde_json::json!({
-            "@type": "type.googleapis.com/google.rpc.BadRequest",
-            "fieldViolations": violations,
-        }));
-    }
-    Some(serde_json::value::to_raw_value(&details).expect("strings serialize"))
+    own.or_else(|| (!error.violations().is_empty()).then(|| raw(&|| status::json_violations(error))))
 }
 
 #[cfg(test)]

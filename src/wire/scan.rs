@@ -31,7 +31,9 @@ pub struct Scan<'a> {
 pub enum ScanError {
     #[error("nested deeper than {0} levels")]
     TooDeep(usize),
-    #[error("more than {0} JSON values")]
+    #[error("nested deeper than {0} messages")]
+    TooManyFrames(usize),
+    #[error("more than {0} values")]
     TooManyNodes(usize),
     #[error("more than {0} parts")]
     TooManyParts(usize),

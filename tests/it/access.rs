@@ -32,7 +32,10 @@ async fn lets_a_key_call_its_agents_and_hides_the_others() {
     assert_eq!(status(&gateway, "theirs", "sk-all").await, 200);
     assert_eq!(status(&gateway, "theirs", KEY).await, 200);
     let record = gateway.record().await;
-    assert_eq!((&*record.caller, &*record.agent, record.operation), ("alice", "mine", Some("SendMessage")));
+    assert_eq!(
+        (&*record.caller, record.agent.as_deref(), record.operation),
+        ("alice", Some("mine"), Some("SendMessage"))
+    );
     let card = |agent: &'static str| format!("/a2a/{agent}/.well-known/agent-card.json");
     let alice = [("x-api-key", "sk-alice")];
     assert_eq!(gateway.request(http::Method::GET, &card("mine"), &alice, "").await.status, 200);

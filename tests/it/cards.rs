@@ -1,6 +1,6 @@
 //! Cards: the agent's words, our address.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::gateway::{KEY, TestGateway, message_v1};
 use crate::support::{FakeAgent, FakeReply, Seen};
@@ -42,9 +42,20 @@ async fn serves_the_agents_card_with_its_own_address() {
         let card = answer.json();
         assert_eq!((&card["name"], &card["skills"][0]["id"]), (&json!("Weather"), &json!("s")));
         assert_eq!(card["url"], format!("{}/a2a/weather", gateway.base), "0.3 clients read this");
-        let versions: Vec<_> =
-            card["supportedInterfaces"].as_array().unwrap().iter().map(|i| i["protocolVersion"].clone()).collect();
-        assert_eq!(versions, ["1.0", "0.3"]);
+        let interfaces = card["supportedInterfaces"].as_array().unwrap();
+        let text = |i: &Value, name: &str| i[name].as_str().unwrap_or_default().to_owned();
+        let offered: Vec<_> = interfaces
+            .iter()
+            .map(|i| ["protocolBinding", "protocolVersion", "url", "tenant"].map(|name| text(i, name)).join(" "))
+            .collect();
+        let (base, host) = (&gateway.base, gateway.base.trim_start_matches("http://"));
+        let expected = [
+            format!("JSONRPC 1.0 {base}/a2a/weather "),
+            format!("HTTP+JSON 1.0 {base}/a2a/weather "),
+            format!("GRPC 1.0 {host} weather"),
+            format!("JSONRPC 0.3 {base}/a2a/weather "),
+        ];
+        assert_eq!(offered, expected);
         for leak in ["10.9.8.7", "internal", "signature", agent.url.trim_start_matches("http://")] {
             assert!(!answer.text().contains(leak), "{leak} in {}", answer.text());
         }

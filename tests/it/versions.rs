@@ -63,7 +63,7 @@ async fn pins_what_the_agent_speaks_and_what_its_card_offers() {
         (interfaces.iter().map(|i| i["protocolVersion"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), card)
     };
     let (new, card) = versions("serves-new").await;
-    assert_eq!(new, ["1.0"]);
+    assert_eq!(new, ["1.0", "1.0", "1.0"]);
     assert!(card.get("url").is_none());
     assert_eq!(versions("serves-old").await.0, ["0.3"]);
     // A pinned card does not lock out a caller who speaks the other version all the same.

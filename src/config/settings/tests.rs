@@ -1,4 +1,5 @@
 use super::*;
+use crate::operation::Version;
 
 fn none(_: &str) -> Option<String> {
     None
@@ -66,7 +67,7 @@ fn is_closed_without_keys_and_strict_off_loopback() {
 #[test]
 fn never_shows_a_secret() {
     let text =
-        "master_key: sk-very-secret\nagents: [{name: a, url: http://h, headers: {authorization: Bearer hidden}}]";
+        "master_key: sk-very-secret\nagents: [{name: a, url: https://h, headers: {authorization: Bearer hidden}}]";
     let shown = format!("{:?}", read(text, &none).unwrap());
     assert!(!shown.contains("very-secret") && !shown.contains("hidden"), "{shown}");
 }

@@ -56,7 +56,8 @@ fn reads_results_and_errors_of_agents() {
     let Ok(Outcome::Error(error)) = reply(r#"{"id":null,"error":{"code":-32099,"message":"no","data":[1]}}"#) else {
         panic!()
     };
-    assert_eq!((error.code, error.message.as_str(), error.data.as_deref()), (-32099, "no", Some(&b"[1]"[..])));
+    let Some(AgentError::JsonRpc { code, data, .. }) = error.from_agent() else { panic!() };
+    assert_eq!((*code, error.message(), data.as_deref()), (-32099, "no", Some(&b"[1]"[..])));
     for nonsense in [
         r#"{"id":2,"result":{}}"#,
         r#"{"id":1,"result":{},"error":{"code":1}}"#,
@@ -71,8 +72,7 @@ fn reads_results_and_errors_of_agents() {
 #[test]
 fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     let object = r#"{"message":"gone","code":-32001,"data":{"x":12345678901234567890}}"#;
-    let own = read_error(&Bytes::from_static(object.as_bytes()), Version::V0_3).unwrap();
-    let error = agent_error(own);
+    let error = read_error(&Bytes::from_static(object.as_bytes()), Version::V0_3).unwrap();
     assert_eq!(error.kind(), Kind::TaskNotFound);
     let same = write_error(b"\"a\"", &error, Version::V0_3);
     assert_eq!(same, format!(r#"{{"jsonrpc":"2.0","id":"a","error":{object}}}"#));
@@ -80,8 +80,7 @@ fn passes_an_agents_own_error_on_unchanged_and_translates_it_across_versions() {
     assert_eq!(other["error"]["code"], -32001);
     assert_eq!(other["error"]["data"][0]["reason"], "TASK_NOT_FOUND");
     assert_eq!(other["error"]["data"][0]["metadata"]["agentData"], r#"{"x":12345678901234567890}"#);
-    let unknown =
-        agent_error(read_error(&Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap());
+    let unknown = read_error(&Bytes::from_static(br#"{"code":4711,"message":"own"}"#), Version::V0_3).unwrap();
     let other: serde_json::Value = serde_json::from_slice(&write_error(b"1", &unknown, Version::V1_0)).unwrap();
     assert_eq!((other["error"]["code"].as_i64(), other["error"]["message"].as_str()), (Some(4711), Some("own")));
 }

@@ -1,4 +1,4 @@
-//! Replies as server-sent events: one JSON-RPC response an event (A2A 9.4.2).
+//! Replies as server-sent events: one JSON-RPC response an event (A2A 9.4.2), or one bare `StreamResponse` (A2A 11.7).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,32 +14,67 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::time::timeout;
 
-use super::{Asked, Doors};
-use crate::call::EventStream;
+use crate::call::{EventStream, Form};
 use crate::error::Error;
 use crate::operation::Version;
-use crate::wire::json::EventWriter;
-use crate::wire::jsonrpc;
-use crate::wire::sse;
+use crate::wire::content::EventWriter;
+use crate::wire::{jsonrpc, sse, status};
+
+/// What stands around an event.
+pub(super) enum Envelope {
+    JsonRpc { id: Bytes, version: Version },
+    None,
+}
+
+impl Envelope {
+    const fn version(&self) -> Version {
+        match self {
+            Self::JsonRpc { version, .. } => *version,
+            Self::None => Version::V1_0,
+        }
+    }
+
+    fn result(&self, result: &[u8]) -> Bytes {
+        match self {
+            Self::JsonRpc { id, .. } => {
+                let (start, end) = jsonrpc::write_result(id);
+                sse::write_event(None, &[&start, result, &end])
+            }
+            Self::None => sse::write_event(None, &[result]),
+        }
+    }
+
+    fn error(&self, error: &Error) -> Bytes {
+        match self {
+            // 0.3 knows no event names.
+            Self::JsonRpc { id, version: Version::V0_3 } => {
+                sse::write_event(None, &[&jsonrpc::write_error(id, error, Version::V0_3)])
+            }
+            Self::JsonRpc { id, version } => {
+                sse::write_event(Some("error"), &[&jsonrpc::write_error(id, error, *version)])
+            }
+            Self::None => sse::write_event(Some("error"), &[&status::write_json(error).1]),
+        }
+    }
+}
 
 struct Writing {
     events: EventStream,
     writer: EventWriter,
-    id: Bytes,
-    version: Version,
+    envelope: Envelope,
     keep_alive: Duration,
     ready: VecDeque<Bytes>,
     done: bool,
 }
 
-/// A response that pulls `events` as the caller reads. When the caller leaves, it is dropped, and so are they.
-pub(super) fn response(doors: &Doors, asked: &Asked, events: EventStream) -> Response {
+/// A response that pulls `events` as the caller reads. When the caller leaves, it is dropped, and so are they. After
+/// a silence of `keep_alive` it has a comment.
+pub(super) fn response(events: EventStream, envelope: Envelope, keep_alive: Duration) -> Response {
     let writing = Writing {
         events,
-        writer: EventWriter::new(asked.version),
-        id: asked.id.clone(),
-        version: asked.version,
-        keep_alive: doors.gateway.settings.timeouts.keep_alive,
+        writer: EventWriter::new(Form::Json(envelope.version())),
+        envelope,
+        keep_alive,
         ready: VecDeque::new(),
         done: false,
     };
@@ -86,21 +121,12 @@ impl Writing {
                 Some(event) => event.and_then(|event| self.writer.write(event)),
             };
             match written {
-                Ok(results) => {
-                    let (start, end) = jsonrpc::write_result(&self.id);
-                    self.ready.extend(results.iter().map(|result| sse::write_event(None, &[&start, result, &end])));
-                }
+                Ok(results) => self.ready.extend(results.iter().map(|result| self.envelope.result(result))),
                 Err(error) => {
                     self.done = true;
-                    self.ready.push_back(self.error(&error));
+                    self.ready.push_back(self.envelope.error(&error));
                 }
             }
         }
-    }
-
-    fn error(&self, error: &Error) -> Bytes {
-        // A2A 9.4.2; 0.3 knows no event names.
-        let name = (self.version == Version::V1_0).then_some("error");
-        sse::write_event(name, &[&jsonrpc::write_error(&self.id, error, self.version)])
     }
 }

@@ -1,0 +1,179 @@
+//! Connect, gRPC-Web, and gRPC with JSON, by connectrpc: its dispatcher hands over encoded messages, and takes them
+//! back encoded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use connectrpc::{
+    CodecFormat, CompressionPolicy, CompressionRegistry, ConnectError, ConnectRpcService, Dispatcher, EncodedBody,
+    ErrorCode, ErrorDetail, GzipProvider, MethodDescriptor, Payload, RequestContext,
+};
+use futures_util::StreamExt as _;
+use http_body_util::Full;
+
+use super::SERVICE;
+use super::service::{Service, Ticket, Written, WrittenBody};
+use crate::call::Form;
+use crate::config::Limits;
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::operation::{METHODS, Method, Version};
+use crate::wire::status;
+
+/// Answers below this are not worth compressing.
+const COMPRESSED_BYTES_MIN: usize = 1_024;
+
+#[derive(Clone)]
+pub(super) struct Connect {
+    server: ConnectRpcService<Dispatch>,
+}
+
+struct Dispatch {
+    service: Service,
+}
+
+impl Connect {
+    pub(super) fn new(gateway: &Arc<Gateway>, limits: &Limits) -> Self {
+        let message_limits = connectrpc::Limits::default()
+            .with_max_request_body_size(limits.body_bytes_max)
+            .with_max_message_size(limits.body_bytes_max);
+        let compression = CompressionRegistry::new().register(GzipProvider::default());
+        let server = ConnectRpcService::new(Dispatch { service: Service::new(Arc::clone(gateway)) })
+            .with_limits(message_limits)
+            .with_compression(compression)
+            .with_compression_policy(CompressionPolicy::default().with_min_size(COMPRESSED_BYTES_MIN));
+        Self { server }
+    }
+
+    pub(super) fn call(
+        mut self,
+        request: http::Request<Full<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+        let response = tower_service::Service::call(&mut self.server, request);
+        Box::pin(async move {
+            let Ok::<_, Infallible>(response) = response.await;
+            response.map(Body::new)
+        })
+    }
+}
+
+fn method(path: &str) -> Option<&'static Method> {
+    let name = path.trim_start_matches('/').strip_prefix(SERVICE)?;
+    METHODS.iter().find(|method| method.name == name)
+}
+
+impl Dispatch {
+    fn answer(
+        &self,
+        path: &str,
+        context: &RequestContext,
+        message: Bytes,
+        format: CodecFormat,
+    ) -> impl Future<Output = Result<Written, ConnectError>> + Send + 'static {
+        let service = self.service.clone();
+        let admitted = Ticket::of(context.extensions());
+        let rpc = method(path).map(|method| method.rpc);
+        async move {
+            let Some(rpc) = rpc else { return Err(ConnectError::unimplemented("there is no such method")) };
+            let form = match format {
+                CodecFormat::Proto => Form::Proto,
+                _ => Form::Json(Version::V1_0),
+            };
+            service.answer(admitted, rpc, form, message).await.map_err(|error| connect_error(&error))
+        }
+    }
+}
+
+type Pending<T> = Pin<Box<dyn Future<Output = Result<connectrpc::Response<T>, ConnectError>> + Send>>;
+type Messages = connectrpc::ServiceStream<EncodedBody>;
+
+impl Dispatcher for Dispatch {
+    fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
+        let method = method(path)?;
+        Some(if method.streams { MethodDescriptor::server_streaming() } else { MethodDescriptor::unary(false) })
+    }
+
+    fn call_unary(
+        &self,
+        path: &str,
+        context: RequestContext,
+        request: Payload,
+        format: CodecFormat,
+    ) -> Pending<EncodedBody> {
+        let answer = request.encoded().map(|message| self.answer(path, &context, message, format));
+        Box::pin(async move {
+            match answer?.await? {
+                Written { headers, body: WrittenBody::One(bytes) } => {
+                    let mut response = connectrpc::Response::new(EncodedBody::from(bytes));
+                    response.headers = headers;
+                    Ok(response)
+                }
+                Written { .. } => Err(ConnectError::internal("a stream where one answer was expected")),
+            }
+        })
+    }
+
+    fn call_server_streaming(
+        &self,
+        path: &str,
+        context: RequestContext,
+        request: Bytes,
+        format: CodecFormat,
+    ) -> Pending<Messages> {
+        let answer = self.answer(path, &context, request, format);
+        Box::pin(async move {
+            match answer.await? {
+                Written { headers, body: WrittenBody::Stream(events) } => {
+                    let events = events.map(|event| event.map(EncodedBody::from).map_err(|e| connect_error(&e)));
+                    let mut response = connectrpc::Response::new(events.boxed());
+                    response.headers = headers;
+                    Ok(response)
+                }
+                Written { .. } => Err(ConnectError::internal("one answer where a stream was expected")),
+            }
+        })
+    }
+
+    fn call_client_streaming(
+        &self,
+        path: &str,
+        _: RequestContext,
+        _: connectrpc::dispatcher::RequestStream,
+        _: CodecFormat,
+    ) -> Pending<EncodedBody> {
+        connectrpc::dispatcher::unimplemented_unary(path)
+    }
+
+    fn call_bidi_streaming(
+        &self,
+        path: &str,
+        _: RequestContext,
+        _: connectrpc::dispatcher::RequestStream,
+        _: CodecFormat,
+    ) -> Pending<Messages> {
+        connectrpc::dispatcher::unimplemented_streaming(path)
+    }
+}
+
+/// The same status as in gRPC, as Connect carries it.
+fn connect_error(error: &Error) -> ConnectError {
+    let status = status::of(error);
+    let code = ErrorCode::from_grpc_code(status.code() as u32).unwrap_or(ErrorCode::Unknown);
+    let detail = |(type_url, bytes): (String, Vec<u8>)| ErrorDetail {
+        type_url,
+        value: Some(STANDARD_NO_PAD.encode(bytes)),
+        debug: None,
+    };
+    let details = status::details_of(&status).into_iter().map(detail);
+    let told = details.fold(ConnectError::new(code, status.message()), ConnectError::with_detail);
+    let mut headers = http::HeaderMap::new();
+    crate::bindings::respond::describe(&mut headers, error);
+    if headers.is_empty() { told } else { told.with_headers(headers) }
+}

@@ -1,0 +1,105 @@
+//! What gRPC tools expect of every server: health for anybody, reflection for those with a key.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, HealthCheckRequest, HealthCheckResponse};
+use tonic_reflection::server::Builder;
+
+use crate::gateway::Gateway;
+use crate::proto::DESCRIPTOR_SET;
+use crate::wire::status;
+
+/// The largest message of a health or reflection request.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// The names under which health is asked for; the empty one is the whole process.
+const SERVICES: [&str; 2] = ["", "lf.a2a.v1.A2AService"];
+
+/// The routes of both.
+pub(in crate::bindings) fn router(gateway: &Arc<Gateway>, draining: &CancellationToken) -> Router {
+    let described = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(HEALTH)
+    };
+    let v1 = described().build_v1().expect("the compiled schema is whole").max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let v1alpha =
+        described().build_v1alpha().expect("the compiled schema is whole").max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let health = HealthServer::new(Watched { draining: draining.clone() }).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    Router::new()
+        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
+        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(gateway), known_callers))
+        .route_service("/grpc.health.v1.Health/{method}", health)
+}
+
+/// What the schema says is for those with a key, as the list of agents is.
+async fn known_callers(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    match gateway.identify(request.headers()) {
+        Ok(_) => next.run(request).await,
+        Err(error) => status::of(&error).into_http::<tonic::body::Body>().map(Body::new),
+    }
+}
+
+/// Serving until the process begins to stop.
+struct Watched {
+    draining: CancellationToken,
+}
+
+impl Watched {
+    fn now(&self, service: &str) -> ServingStatus {
+        match (SERVICES.contains(&service), self.draining.is_cancelled()) {
+            (false, _) => ServingStatus::ServiceUnknown,
+            (true, false) => ServingStatus::Serving,
+            (true, true) => ServingStatus::NotServing,
+        }
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Health for Watched {
+    async fn check(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
+        match self.now(&request.get_ref().service) {
+            ServingStatus::ServiceUnknown => Err(Status::new(Code::NotFound, "there is no such service here")),
+            status => Ok(tonic::Response::new(response(status))),
+        }
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    /// The status now, and once more when it changes; then it is the process's end.
+    async fn watch(
+        &self,
+        request: tonic::Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<Self::WatchStream>, Status> {
+        let first = self.now(&request.get_ref().service);
+        let draining = self.draining.clone();
+        let at_the_end = futures_util::stream::once(async move {
+            draining.cancelled_owned().await;
+            Ok(response(ServingStatus::NotServing))
+        });
+        let now = futures_util::stream::iter([Ok(response(first))]);
+        Ok(tonic::Response::new(match first {
+            ServingStatus::Serving => now.chain(at_the_end).boxed(),
+            _ => now.boxed(),
+        }))
+    }
+}

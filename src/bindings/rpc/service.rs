@@ -1,0 +1,193 @@
+//! The one implementation of the A2A service, under gRPC, Connect and gRPC-Web alike: a line a method.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::StreamExt as _;
+use http::HeaderMap;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use crate::bindings::arrival::Asked;
+use crate::bindings::exchange::{self, Admitted};
+use crate::call::{EventStream, ExtensionUri, Form, ReplyBody};
+use crate::error::{Error, Kind};
+use crate::gateway::Gateway;
+use crate::operation::{Rpc, Version};
+use crate::proto;
+use crate::wire::content::EventWriter;
+use crate::wire::grpc::Encoded;
+use crate::wire::grpc::service::a2_a_service_server::A2AService;
+use crate::wire::{json, proto as protobuf, status};
+
+/// An admitted request on its way through a library, or the refusal that the library is to write. It travels with
+/// the request, and is taken once.
+#[derive(Clone)]
+pub(super) struct Ticket(Arc<Mutex<Option<Result<Admitted, Error>>>>);
+
+impl Ticket {
+    pub(super) fn admitted(admitted: Admitted) -> Self {
+        Self(Arc::new(Mutex::new(Some(Ok(admitted)))))
+    }
+
+    pub(super) fn refused(error: Error) -> Self {
+        Self(Arc::new(Mutex::new(Some(Err(error)))))
+    }
+
+    pub(super) fn take(&self) -> Option<Result<Admitted, Error>> {
+        self.0.lock().expect("no code panics while holding this").take()
+    }
+
+    /// What is in the ticket among these extensions.
+    pub(super) fn of(extensions: &http::Extensions) -> Result<Admitted, Error> {
+        let ticket = extensions.get::<Self>().and_then(Self::take);
+        ticket.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the request came without its caller")))
+    }
+}
+
+/// A reply whose messages are bytes in the caller's form.
+pub(super) struct Written {
+    /// The extensions that the agent activated.
+    pub(super) headers: HeaderMap,
+    pub(super) body: WrittenBody,
+}
+
+pub(super) enum WrittenBody {
+    One(Bytes),
+    Stream(WrittenStream),
+}
+
+pub(super) type WrittenStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+/// A2A 1.0, whatever the protocol around it.
+#[derive(Clone)]
+pub(super) struct Service {
+    gateway: Arc<Gateway>,
+}
+
+impl Service {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+
+    /// Answers one request, whose message is `bytes` in `form`.
+    pub(super) async fn answer(
+        &self,
+        admitted: Result<Admitted, Error>,
+        rpc: Rpc,
+        form: Form,
+        bytes: Bytes,
+    ) -> Result<Written, Error> {
+        let bytes = self.gateway.budget.hold(bytes).await.map_err(|error| {
+            Error::new(Kind::Overloaded, "no memory is left for another body: try again").because(error)
+        })?;
+        let version = Version::V1_0;
+        let reply = exchange::exchange(&self.gateway, admitted?, version, |arrival| {
+            let limits = &arrival.settings.limits.json;
+            let (operation, raw) = match form {
+                Form::Proto => protobuf::read_request(rpc, bytes, limits)?,
+                Form::Json(_) => {
+                    let not_json = |_| Error::new(Kind::Parse, "the message must be one JSON object");
+                    json::is_object(&bytes).map_err(not_json)?;
+                    json::read_request(rpc, version, Some(bytes), limits)?
+                }
+            };
+            Ok(Asked { version, form, operation, raw, rpc_id: None })
+        });
+        let reply = reply.await?;
+        let body = match reply.body {
+            ReplyBody::One(answer) => WrittenBody::One(exchange::body(answer, form)?),
+            ReplyBody::Stream(events) => WrittenBody::Stream(written(events, form)),
+        };
+        Ok(Written { headers: ExtensionUri::header(&reply.meta.extensions, version).into_iter().collect(), body })
+    }
+
+    async fn unary<I, O>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<Encoded<O>>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let admitted = Ticket::of(&extensions);
+        match self.answer(admitted, rpc, Form::Proto, message.bytes).await.map_err(|error| status::of(&error))? {
+            Written { headers, body: WrittenBody::One(bytes) } => Ok(response(headers, Encoded::new(bytes))),
+            Written { .. } => Err(Status::internal("a stream where one answer was expected")),
+        }
+    }
+
+    async fn streaming<I>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<GrpcStream>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let admitted = Ticket::of(&extensions);
+        match self.answer(admitted, rpc, Form::Proto, message.bytes).await.map_err(|error| status::of(&error))? {
+            Written { headers, body: WrittenBody::Stream(events) } => {
+                let events = events.map(|event| event.map(Encoded::new).map_err(|error| status::of(&error)));
+                Ok(response(headers, events.boxed()))
+            }
+            Written { .. } => Err(Status::internal("one answer where a stream was expected")),
+        }
+    }
+}
+
+fn response<T>(headers: HeaderMap, body: T) -> Response<T> {
+    Response::from_parts(MetadataMap::from_headers(headers), body, tonic::Extensions::default())
+}
+
+/// The events of a stream in the caller's form; an error is the last item.
+fn written(events: EventStream, form: Form) -> WrittenStream {
+    let writing = (events, EventWriter::new(form), false);
+    let written = futures_util::stream::unfold(writing, |(mut events, mut writer, is_over)| async move {
+        if is_over {
+            return None;
+        }
+        let written = events.next().await?.and_then(|event| writer.write(event));
+        let is_over = written.is_err();
+        let items = match written {
+            Ok(messages) => messages.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        Some((futures_util::stream::iter(items), (events, writer, is_over)))
+    });
+    written.flatten().boxed()
+}
+
+type GrpcStream = Pin<Box<dyn Stream<Item = Result<Encoded<proto::StreamResponse>, Status>> + Send>>;
+type Answer<T> = Result<Response<Encoded<T>>, Status>;
+
+#[rustfmt::skip]
+#[tonic::async_trait]
+impl A2AService for Service {
+    type SendStreamingMessageStream = GrpcStream;
+    type SubscribeToTaskStream = GrpcStream;
+
+    async fn send_message(&self, request: Request<Encoded<proto::SendMessageRequest>>) -> Answer<proto::SendMessageResponse> {
+        self.unary(Rpc::SendMessage, request).await
+    }
+    async fn send_streaming_message(&self, request: Request<Encoded<proto::SendMessageRequest>>) -> Result<Response<GrpcStream>, Status> {
+        self.streaming(Rpc::SendStreamingMessage, request).await
+    }
+    async fn get_task(&self, request: Request<Encoded<proto::GetTaskRequest>>) -> Answer<proto::Task> {
+        self.unary(Rpc::GetTask, request).await
+    }
+    async fn list_tasks(&self, request: Request<Encoded<proto::ListTasksRequest>>) -> Answer<proto::ListTasksResponse> {
+        self.unary(Rpc::ListTasks, request).await
+    }
+    async fn cancel_task(&self, request: Request<Encoded<proto::CancelTaskRequest>>) -> Answer<proto::Task> {
+        self.unary(Rpc::CancelTask, request).await
+    }
+    async fn subscribe_to_task(&self, request: Request<Encoded<proto::SubscribeToTaskRequest>>) -> Result<Response<GrpcStream>, Status> {
+        self.streaming(Rpc::SubscribeToTask, request).await
+    }
+    async fn create_task_push_notification_config(&self, request: Request<Encoded<proto::TaskPushNotificationConfig>>) -> Answer<proto::TaskPushNotificationConfig> {
+        self.unary(Rpc::CreatePushConfig, request).await
+    }
+    async fn get_task_push_notification_config(&self, request: Request<Encoded<proto::GetTaskPushNotificationConfigRequest>>) -> Answer<proto::TaskPushNotificationConfig> {
+        self.unary(Rpc::GetPushConfig, request).await
+    }
+    async fn list_task_push_notification_configs(&self, request: Request<Encoded<proto::ListTaskPushNotificationConfigsRequest>>) -> Answer<proto::ListTaskPushNotificationConfigsResponse> {
+        self.unary(Rpc::ListPushConfigs, request).await
+    }
+    async fn get_extended_agent_card(&self, request: Request<Encoded<proto::GetExtendedAgentCardRequest>>) -> Answer<proto::AgentCard> {
+        self.unary(Rpc::GetExtendedAgentCard, request).await
+    }
+    async fn delete_task_push_notification_config(&self, request: Request<Encoded<proto::DeleteTaskPushNotificationConfigRequest>>) -> Answer<()> {
+        self.unary(Rpc::DeletePushConfig, request).await
+    }
+}

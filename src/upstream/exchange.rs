@@ -1,0 +1,195 @@
+//! One call on its way to one endpoint: what is the same whatever the binding.
+
+use futures_util::StreamExt as _;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::timeout;
+
+use super::events::{Events, Source};
+use super::{Endpoint, Upstream, about_the_same_task, failure, grpc, jsonrpc, rest, with_history_of};
+use crate::access::Permitted;
+use crate::call::{Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta, Response};
+use crate::error::{Error, Kind};
+use crate::operation::{Binding, Operation, Rpc, Version};
+use crate::proto::stream_response::Payload;
+use crate::proto::{self};
+use crate::wire::content;
+use crate::wire::{json, proto as protobuf};
+
+const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
+const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
+
+pub(super) struct Exchange<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) call: &'a Call,
+    pub(super) endpoint: &'a Endpoint,
+    /// The protocol's own headers, what the agent's entry asks for, and what it says.
+    pub(super) headers: HeaderMap,
+    /// The tenant that the agent is to see.
+    pub(super) tenant: String,
+}
+
+/// What is asked of the agent: the call itself, or something that we need for it.
+pub(super) struct Asked<'a> {
+    pub(super) operation: &'a Operation,
+    pub(super) raw: Option<&'a Raw>,
+    pub(super) tenant: &'a str,
+}
+
+/// An agent's answer, and what came with it.
+pub(super) struct Answered<T> {
+    pub(super) content: T,
+    pub(super) extensions: Vec<ExtensionUri>,
+    pub(super) attempts: u32,
+}
+
+impl Asked<'_> {
+    pub(super) fn rpc(&self) -> Rpc {
+        self.operation.rpc()
+    }
+
+    /// The caller's own bytes when they are in `form`, with the tenant spliced in where it differs; else written anew.
+    pub(super) fn bytes(&self, form: Form) -> Result<bytes::Bytes, Error> {
+        let own = self.operation.tenant();
+        match self.raw {
+            Some(raw) if raw.form == form && own == self.tenant => Ok(raw.bytes.clone()),
+            Some(Raw { form: Form::Proto, bytes }) if form == Form::Proto => {
+                Ok(protobuf::with_tenant(self.rpc(), bytes, self.tenant))
+            }
+            Some(raw) if raw.form == form && form == Form::Json(Version::V1_0) && own.is_empty() => {
+                Ok(json::with_member(&raw.bytes, "tenant", self.tenant))
+            }
+            _ if own == self.tenant => content::write_request(self.operation, form),
+            _ => content::write_request(&self.operation.clone().with_tenant(self.tenant.to_owned()), form),
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        upstream: &'a Upstream,
+        permitted: &Permitted<'a>,
+        endpoint: &'a Endpoint,
+    ) -> Result<Self, Error> {
+        let tenant = endpoint.tenant_for(permitted)?;
+        Ok(Self { upstream, call: permitted.call(), endpoint, headers: headers(permitted, endpoint), tenant })
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked { operation: &self.call.operation, raw: self.call.raw.as_ref(), tenant: &self.tenant }
+    }
+
+    pub(super) async fn unary(&self) -> Result<Reply, Error> {
+        let limit = self.upstream.settings.timeouts.unary;
+        let Answered { content: mut answer, extensions, attempts } =
+            failure::in_time(limit, self.ask(&self.asked())).await?;
+        about_the_same_task(self.call.operation.task_id(), &answer.peek)?;
+        if let Some(length) = self.call.operation.history_length().filter(|_| self.is_upgrade()) {
+            answer = with_history_of(answer, length)?;
+        }
+        Ok(Reply { meta: self.meta(extensions, attempts), body: ReplyBody::One(answer) })
+    }
+
+    async fn ask(&self, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
+        match self.endpoint.binding {
+            Binding::JsonRpc => jsonrpc::unary(self, asked).await,
+            Binding::HttpJson => rest::unary(self, asked).await,
+            Binding::Grpc => Box::pin(grpc::unary(self, asked)).await,
+            other => Err(not_spoken(other)),
+        }
+    }
+
+    async fn open(&self) -> Result<Answered<Source>, Error> {
+        match self.endpoint.binding {
+            Binding::JsonRpc => jsonrpc::open(self, &self.asked()).await,
+            Binding::HttpJson => rest::open(self, &self.asked()).await,
+            Binding::Grpc => grpc::open(self, &self.asked()).await,
+            other => Err(not_spoken(other)),
+        }
+    }
+
+    pub(super) async fn stream(&self) -> Result<Reply, Error> {
+        let timeouts = &self.upstream.settings.timeouts;
+        let Answered { content: source, extensions, attempts } = failure::in_time(timeouts.unary, self.open()).await?;
+        let meta = self.meta(extensions, attempts);
+        let is_whole = matches!(source, Source::One(_));
+        let mut events = Events::new(source, self.call, self.upstream);
+        if self.call.operation.rpc() == Rpc::SubscribeToTask && self.is_upgrade() && !is_whole {
+            // A2A 3.1.6: the first event of a subscription is the task; 0.3 agents send only what happens later.
+            events.put_first(self.current_task().await?);
+        }
+        // An error before the first event is the answer, not an event; but a slow agent must not keep its caller
+        // without a response for longer than a quiet stream would.
+        let first = timeout(timeouts.keep_alive, events.next()).await;
+        let events = match first {
+            Ok(None) => futures_util::stream::empty().boxed(),
+            Ok(Some(first)) => futures_util::stream::iter([Ok(first?)]).chain(events.into_stream()).boxed(),
+            Err(_) => events.into_stream().boxed(),
+        };
+        Ok(Reply { meta, body: ReplyBody::Stream(events) })
+    }
+
+    /// The task that is subscribed to, as the first event.
+    async fn current_task(&self) -> Result<Event, Error> {
+        let id = self.call.operation.task_id().unwrap_or_default().to_owned();
+        let get = Operation::GetTask(proto::GetTaskRequest { id, ..Default::default() });
+        let asked = Asked { operation: &get, raw: None, tenant: &self.tenant };
+        let limit = self.upstream.settings.timeouts.unary;
+        let answer = failure::in_time(limit, self.ask(&asked)).await?.content;
+        about_the_same_task(get.task_id(), &answer.peek)?;
+        if answer.peek.state.is_some_and(proto::TaskState::is_terminal) {
+            return Err(Error::new(Kind::UnsupportedOperation, "the task has ended: there is nothing to subscribe to"));
+        }
+        match content::typed_answer(answer)? {
+            Response::Task(task) => {
+                Ok(content::typed_event(proto::StreamResponse { payload: Some(Payload::Task(task)) }))
+            }
+            _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
+        }
+    }
+
+    /// A 1.0 caller before a 0.3 agent.
+    fn is_upgrade(&self) -> bool {
+        self.call.version == Version::V1_0 && self.endpoint.version == Version::V0_3
+    }
+
+    fn meta(&self, extensions: Vec<ExtensionUri>, attempts: u32) -> ReplyMeta {
+        ReplyMeta {
+            extensions,
+            endpoint: Some(self.endpoint.label.clone()),
+            version: Some(self.endpoint.version),
+            attempts,
+        }
+    }
+}
+
+fn not_spoken(binding: Binding) -> Error {
+    Error::new(Kind::Internal, format!("agents are not called by {}", binding.as_str()))
+}
+
+/// What travels to the agent: the protocol's own headers, what its entry asks for, and what its entry says.
+fn headers(permitted: &Permitted<'_>, endpoint: &Endpoint) -> HeaderMap {
+    let (call, agent) = (permitted.call(), permitted.agent());
+    let mut headers = HeaderMap::with_capacity(8);
+    for name in &agent.settings.forward_headers {
+        for value in call.forwardable.get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers.insert(USER_AGENT, OUR_NAME);
+    headers.insert(A2A_VERSION, HeaderValue::from_static(endpoint.version.as_str()));
+    if let Some((name, value)) = ExtensionUri::header(&call.extensions, endpoint.version) {
+        headers.insert(name, value);
+    }
+    let trace = [("traceparent", &call.trace.traceparent), ("tracestate", &call.trace.tracestate)];
+    for (name, value) in trace {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
+    }
+    // The operator's word is the last.
+    for (name, value) in &agent.settings.headers {
+        headers.insert(name, value.clone());
+    }
+    headers
+}

@@ -1,0 +1,134 @@
+//! Agents that speak gRPC 1.0 (A2A 10), by the generated client.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Uri;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::events::Source;
+use super::exchange::{Answered, Asked, Exchange};
+use super::failure;
+use crate::call::{Answer, ExtensionUri, Form};
+use crate::error::{Error, Kind, Sent};
+use crate::operation::Rpc;
+use crate::outbound::{Destination, Http2Body, Outbound, OutboundError};
+use crate::proto::StreamResponse;
+use crate::wire::grpc::Encoded;
+use crate::wire::grpc::service::a2_a_service_client::A2AServiceClient;
+use crate::wire::{proto, status};
+
+/// The way of the generated client to one endpoint.
+#[derive(Clone)]
+struct Transport {
+    outbound: Arc<Outbound>,
+    to: Destination,
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for Transport {
+    type Response = http::Response<Http2Body>;
+    type Error = OutboundError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, OutboundError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let Self { outbound, to } = self.clone();
+        Box::pin(async move { outbound.send_http2(&to, request).await })
+    }
+}
+
+pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
+    let bytes = asked.bytes(Form::Proto)?;
+    let mut client = client(exchange, exchange.upstream.settings.limits.reply_bytes_max);
+    let (bytes, metadata) = match asked.rpc() {
+        Rpc::SendMessage => taken(client.send_message(request(exchange, bytes)).await),
+        Rpc::GetTask => taken(client.get_task(request(exchange, bytes)).await),
+        Rpc::ListTasks => taken(client.list_tasks(request(exchange, bytes)).await),
+        Rpc::CancelTask => taken(client.cancel_task(request(exchange, bytes)).await),
+        Rpc::CreatePushConfig => taken(client.create_task_push_notification_config(request(exchange, bytes)).await),
+        Rpc::GetPushConfig => taken(client.get_task_push_notification_config(request(exchange, bytes)).await),
+        Rpc::ListPushConfigs => taken(client.list_task_push_notification_configs(request(exchange, bytes)).await),
+        Rpc::GetExtendedAgentCard => taken(client.get_extended_agent_card(request(exchange, bytes)).await),
+        Rpc::DeletePushConfig => taken(client.delete_task_push_notification_config(request(exchange, bytes)).await),
+        Rpc::SendStreamingMessage | Rpc::SubscribeToTask => unreachable!("streams are opened"),
+    }?;
+    let bytes = exchange.upstream.budget.hold(bytes).await.map_err(failure::of_body)?;
+    let content = proto::read_answer(asked.rpc(), bytes, &exchange.upstream.settings.limits.json)?;
+    Ok(Answered { content, extensions: ExtensionUri::all_in(metadata.as_ref()), attempts: 1 })
+}
+
+pub(super) async fn open(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Source>, Error> {
+    let bytes = asked.bytes(Form::Proto)?;
+    let mut client = client(exchange, exchange.upstream.settings.limits.event_bytes_max);
+    let response: Response<Streaming<Encoded<StreamResponse>>> = match asked.rpc() {
+        Rpc::SubscribeToTask => client.subscribe_to_task(request(exchange, bytes)).await,
+        _ => client.send_streaming_message(request(exchange, bytes)).await,
+    }
+    .map_err(|status| of_status(&status))?;
+    let (metadata, events, _) = response.into_parts();
+    let extensions = ExtensionUri::all_in(metadata.as_ref());
+    Ok(Answered { content: Source::grpc(events, exchange.upstream), extensions, attempts: 1 })
+}
+
+fn client(exchange: &Exchange<'_>, bytes_max: usize) -> A2AServiceClient<Transport> {
+    let to = exchange.endpoint.destination.clone();
+    let origin: Uri = to.uri().clone();
+    let transport = Transport { outbound: Arc::clone(&exchange.upstream.outbound), to };
+    A2AServiceClient::with_origin(transport, origin)
+        .max_decoding_message_size(bytes_max)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+}
+
+fn request<T>(exchange: &Exchange<'_>, bytes: Bytes) -> Request<Encoded<T>> {
+    let metadata = MetadataMap::from_headers(exchange.headers.clone());
+    let mut request = Request::from_parts(metadata, tonic::Extensions::default(), Encoded::new(bytes));
+    if let Some(deadline) = exchange.call.deadline {
+        request.set_timeout(deadline.saturating_duration_since(exchange.upstream.clock.instant()));
+    }
+    request
+}
+
+fn taken<T>(response: Result<Response<Encoded<T>>, Status>) -> Result<(Bytes, MetadataMap), Error> {
+    let (metadata, message, _) = response.map_err(|status| of_status(&status))?.into_parts();
+    Ok((message.bytes, metadata))
+}
+
+/// What a status is to us: the agent's own, or one that the client made of what went wrong on the way.
+pub(super) fn of_status(status: &Status) -> Error {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<OutboundError>() {
+            return failure::of_outbound(error.clone());
+        }
+        if error.is::<hyper::Error>() {
+            let message = "the connection to the agent broke; it may have the request";
+            return Error::new(Kind::UpstreamUnavailable, message).sent_is(Sent::Maybe).because(status.clone());
+        }
+        source = error.source();
+    }
+    let is_ours = status.details().is_empty() && status.metadata().is_empty();
+    let said = status.message();
+    if is_ours && (said.contains("protocol error") || said.starts_with("Error decompressing")) {
+        let message = "the agent's answer is not gRPC as it should be";
+        return Error::new(Kind::InvalidAgentResponse, message).because(status.clone());
+    }
+    if is_ours && status.code() == Code::OutOfRange && said.starts_with("Error, decoded message length") {
+        return Error::new(Kind::InvalidAgentResponse, "the agent's answer is larger than allowed")
+            .because(status.clone());
+    }
+    if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) {
+        let message = format!("the agent refused the gateway's credentials ({:?})", status.code());
+        return Error::new(Kind::UpstreamRefused, message);
+    }
+    status::from_agent(status)
+}

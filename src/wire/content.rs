@@ -1,0 +1,186 @@
+//! Answers and events in any form: forwarded as they are where caller and agent agree, translated where not.
+
+use bytes::Bytes;
+
+use super::{json, proto as protobuf};
+use crate::a2a::required;
+use crate::a2a::v0_3::StreamWriter;
+use crate::call::{Answer, Content, Event, Form, PayloadKind, Peek, Raw, Response};
+use crate::error::{Error, Kind};
+use crate::operation::{Operation, Rpc, Version};
+use crate::proto::send_message_response::Payload as Sent;
+use crate::proto::stream_response::Payload;
+use crate::proto::{self, TaskState};
+
+/// Writes an operation as a request in `form`.
+///
+/// # Errors
+/// UnsupportedOperation where the version lacks the operation, InvalidParams for what it cannot say.
+pub fn write_request(operation: &Operation, form: Form) -> Result<Bytes, Error> {
+    match form {
+        Form::Json(version) => json::write_request(operation, version),
+        Form::Proto => Ok(protobuf::write_request(operation)),
+    }
+}
+
+/// The typed form of an answer.
+///
+/// # Errors
+/// InvalidAgentResponse when the agent's bytes are not such an answer.
+pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
+    match answer.content {
+        Content::Typed(response) => Ok(*response),
+        Content::Raw(Raw { form: Form::Json(version), bytes }) => {
+            json::response(answer.rpc, version, &bytes, answer.peek.kind)
+        }
+        Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::response(answer.rpc, bytes),
+    }
+}
+
+/// Writes an answer in `form`: the agent's own bytes when they are in it.
+///
+/// # Errors
+/// InvalidAgentResponse for an answer that cannot be translated.
+pub fn write_answer(answer: Answer, form: Form) -> Result<Bytes, Error> {
+    match answer.content {
+        Content::Raw(raw) if raw.form == form => Ok(raw.bytes),
+        _ => {
+            let response = typed_answer(answer)?;
+            match form {
+                Form::Json(version) => json::write_response(&response, version),
+                Form::Proto => Ok(protobuf::write_response(&response)),
+            }
+        }
+    }
+}
+
+/// An answer that had to be decoded.
+pub(super) fn answer_of(rpc: Rpc, response: Response) -> Result<Answer, Error> {
+    let peek = bounded(peek_at_response(&response))?;
+    if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
+        return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
+    }
+    Ok(Answer { rpc, content: Content::Typed(Box::new(response)), peek })
+}
+
+/// An event that had to be decoded.
+pub(super) fn event_of(event: proto::StreamResponse) -> Result<Event, Error> {
+    let event = typed_event(event);
+    Ok(Event { peek: bounded(event.peek)?, content: event.content })
+}
+
+/// An event that we made ourselves.
+pub fn typed_event(event: proto::StreamResponse) -> Event {
+    let peek = event.payload.as_ref().map(peek_at_payload).unwrap_or_default();
+    Event { content: Content::Typed(Box::new(event)), peek }
+}
+
+/// Ids stand in records and indexes, so what an agent calls an id has a limit.
+pub(super) fn bounded(peek: Peek) -> Result<Peek, Error> {
+    let is_long = |id: &Option<String>| id.as_ref().is_some_and(|id| id.len() > required::ID_BYTES_MAX);
+    if is_long(&peek.task_id) || is_long(&peek.context_id) {
+        return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with an id of more than 256 bytes"));
+    }
+    Ok(peek)
+}
+
+/// Writes the events of one stream in one form.
+#[derive(Debug)]
+pub enum EventWriter {
+    Json,
+    /// 0.3 needs to know what came before.
+    JsonV0_3(StreamWriter),
+    Proto,
+}
+
+impl EventWriter {
+    pub fn new(form: Form) -> Self {
+        match form {
+            Form::Json(Version::V1_0) => Self::Json,
+            Form::Json(Version::V0_3) => Self::JsonV0_3(StreamWriter::default()),
+            Form::Proto => Self::Proto,
+        }
+    }
+
+    const fn form(&self) -> Form {
+        match self {
+            Self::Json => Form::Json(Version::V1_0),
+            Self::JsonV0_3(_) => Form::Json(Version::V0_3),
+            Self::Proto => Form::Proto,
+        }
+    }
+
+    /// The agent's own bytes when they are in the caller's form, else their translation, which in 0.3 may be several
+    /// events.
+    ///
+    /// # Errors
+    /// InvalidAgentResponse for an event that cannot be translated.
+    pub fn write(&mut self, next: Event) -> Result<Vec<Bytes>, Error> {
+        let typed = match next.content {
+            Content::Raw(raw) if raw.form == self.form() => return Ok(vec![raw.bytes]),
+            Content::Raw(Raw { form: Form::Json(version), bytes }) => json::event(version, &bytes, next.peek.kind)?,
+            Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::event(bytes)?,
+            Content::Typed(typed) => *typed,
+        };
+        match self {
+            Self::Json => Ok(vec![json::write_event(&typed)?]),
+            Self::JsonV0_3(writer) => json::write_event_v0_3(&typed, writer),
+            Self::Proto => Ok(vec![protobuf::write_event(&typed)]),
+        }
+    }
+}
+
+fn peek_at_response(response: &Response) -> Peek {
+    match response {
+        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Task(task)) })
+        | Response::Task(task) => peek_at_task(task),
+        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Message(message)) }) => {
+            peek_at_message(message)
+        }
+        Response::PushConfig(config) => Peek { task_id: some(&config.task_id), ..Peek::default() },
+        _ => Peek::default(),
+    }
+}
+
+fn peek_at_payload(payload: &Payload) -> Peek {
+    match payload {
+        Payload::Task(task) => peek_at_task(task),
+        Payload::Message(message) => peek_at_message(message),
+        Payload::StatusUpdate(update) => Peek {
+            kind: Some(PayloadKind::StatusUpdate),
+            task_id: some(&update.task_id),
+            context_id: some(&update.context_id),
+            state: update.status.as_ref().map(proto::TaskStatus::state),
+            is_final: false,
+        },
+        Payload::ArtifactUpdate(update) => Peek {
+            kind: Some(PayloadKind::ArtifactUpdate),
+            task_id: some(&update.task_id),
+            context_id: some(&update.context_id),
+            ..Peek::default()
+        },
+    }
+}
+
+fn peek_at_task(task: &proto::Task) -> Peek {
+    Peek {
+        kind: Some(PayloadKind::Task),
+        task_id: some(&task.id),
+        context_id: some(&task.context_id),
+        state: Some(task.status.as_ref().map_or(TaskState::Unspecified, proto::TaskStatus::state)),
+        is_final: false,
+    }
+}
+
+fn peek_at_message(message: &proto::Message) -> Peek {
+    Peek {
+        kind: Some(PayloadKind::Message),
+        task_id: some(&message.task_id),
+        context_id: some(&message.context_id),
+        ..Peek::default()
+    }
+}
+
+fn some(id: &str) -> Option<String> {
+    Some(id.to_owned()).filter(|id| !id.is_empty())
+}
