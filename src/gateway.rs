@@ -16,18 +16,33 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
+use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::routing::{Routing, TheirCard};
 use crate::wire::body::Budget;
 
 /// Everything that a call passes.
+///
+/// What decides, sends and records is private: a door has no way to it but through the functions here.
 pub struct Gateway {
+    access: Access,
+    registry: Registry,
+    ledger: Ledger,
+    routing: Arc<Routing>,
+    pub settings: Arc<Settings>,
+    /// For the bodies of requests and replies alike.
+    pub budget: Budget,
+    pub clock: Clock,
+    ending: CancellationToken,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
     pub access: Access,
     pub registry: Registry,
     pub ledger: Ledger,
     pub routing: Arc<Routing>,
     pub settings: Arc<Settings>,
-    /// For the bodies of requests and replies alike.
     pub budget: Budget,
     pub clock: Clock,
     /// Cancelled when calls under way must end.
@@ -35,6 +50,26 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { access, registry, ledger, routing, settings, budget, clock, ending } = parts;
+        Self { access, registry, ledger, routing, settings, budget, clock, ending }
+    }
+
+    /// Calls that are under way.
+    pub fn open_calls(&self) -> usize {
+        self.ledger.open_count()
+    }
+
+    /// The agent of this name, whoever may call it.
+    pub fn agent(&self, name: &AgentName) -> Option<&Arc<Agent>> {
+        self.registry.find(name)
+    }
+
+    /// The agent's card if it was read before; never waits.
+    pub fn known_card(&self, agent: &Agent) -> Option<Arc<AgentCard>> {
+        self.routing.known_card(agent)
+    }
+
     /// Lets a request in, by its headers alone: who calls, and whether the agent exists for them. From here on the
     /// agent is called by its own name, whatever the caller called it.
     ///

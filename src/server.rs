@@ -18,7 +18,7 @@ use crate::access::Access;
 use crate::bindings::Doors;
 use crate::clock::Clock;
 use crate::config::{RecordOutput, Settings};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Parts};
 use crate::ledger::{Ledger, Sink};
 use crate::outbound::Outbound;
 use crate::registry::Registry;
@@ -67,7 +67,7 @@ impl Server {
         };
         let (ledger, writer) = Ledger::new(settings.limits.calls_max, sink.unwrap_or(usual_sink), Clock);
         let end_calls = CancellationToken::new();
-        let gateway = Arc::new(gateway(&settings, ledger, end_calls.clone()));
+        let (gateway, routing) = gateway(&settings, ledger, end_calls.clone());
         let server = Self {
             address,
             doors: TaskTracker::new(),
@@ -82,7 +82,7 @@ impl Server {
             gateway: Arc::clone(&gateway),
         };
         server.ledger.spawn(writer.run(server.stop_ledger.clone()));
-        server.routing.spawn(Arc::clone(&gateway.routing).run(server.stop_routing.clone()));
+        server.routing.spawn(routing.run(server.stop_routing.clone()));
         let doors = Doors::new(gateway, server.stop_accepting.clone());
         let app = bindings::router(doors.clone()).merge(admin::router(doors));
         let app = bindings::for_browsers(app, &settings);
@@ -108,7 +108,7 @@ impl Server {
 
     /// Calls that are under way.
     pub fn open_calls(&self) -> usize {
-        self.gateway.ledger.open_count()
+        self.gateway.open_calls()
     }
 
     /// Stops in order. Calls under way may end within the drain time; then each gets an error that says so, and
@@ -132,7 +132,7 @@ impl Server {
     }
 }
 
-fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) -> Gateway {
+fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) -> (Arc<Gateway>, Arc<Routing>) {
     let registry = Registry::new(settings);
     let budget = Budget::new(settings.limits.in_flight_bytes_max);
     let upstream = Upstream {
@@ -141,14 +141,16 @@ fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) 
         clock: Clock,
         settings: Arc::clone(settings),
     };
-    Gateway {
+    let routing = Arc::new(Routing::new(upstream, &registry));
+    let gateway = Gateway::new(Parts {
         access: Access::new(settings),
-        routing: Arc::new(Routing::new(upstream, &registry)),
+        routing: Arc::clone(&routing),
         registry,
         ledger,
         settings: Arc::clone(settings),
         budget,
         clock: Clock,
         ending,
-    }
+    });
+    (Arc::new(gateway), routing)
 }

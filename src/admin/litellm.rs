@@ -26,7 +26,7 @@ pub(super) async fn agents(State(doors): State<Doors>, request: Request) -> Resp
 
 /// LiteLLM's AgentResponse. Members for what this release does not have are null, as they are there.
 fn entry(doors: &Doors, agent: &Agent, base_url: &str) -> Value {
-    let known = doors.gateway.routing.known_card(agent);
+    let known = doors.gateway.known_card(agent);
     let card = known.map_or_else(|| synthesised(agent.name(), &agent.settings.description), |card| (*card).clone());
     let ours = rewritten(&card, &face(agent, base_url));
     let card = write_hybrid(&ours).unwrap_or_else(|_| write_v1(&ours));

@@ -12,6 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method};
+use http_body_util::BodyExt as _;
 
 use super::arrival::arrival;
 use super::exchange::Admitted;
@@ -27,6 +28,7 @@ use crate::wire::status;
 mod connect;
 mod grpc;
 mod infrastructure;
+mod reflection;
 mod service;
 mod web_text;
 
@@ -196,6 +198,20 @@ async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, path:
     hand_over(doors, protocol, framing, path, protocol.empty_body(), Ticket::refused(error)).await
 }
 
+/// connectrpc writes a gRPC error's status into the head and its details into trailers, where clients that have seen
+/// the head do not look. Then all of it goes into the head, as gRPC's Trailers-Only form is.
+async fn with_whole_head(response: Response) -> Response {
+    if !response.headers().contains_key("grpc-status") {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let trailers = body.collect().await.ok().and_then(|body| body.trailers().cloned()).unwrap_or_default();
+    for (name, value) in &trailers {
+        head.headers.insert(name, value.clone());
+    }
+    Response::from_parts(head, Body::empty())
+}
+
 /// Lets the protocol's library serve the request.
 async fn hand_over(
     doors: &Doors,
@@ -219,6 +235,7 @@ async fn hand_over(
     }
     match protocol {
         Protocol::Grpc => doors.rpc.grpc.clone().call(request).await,
+        Protocol::GrpcJson => with_whole_head(doors.rpc.connect.clone().call(request).await).await,
         Protocol::WebText => web_text::encoded(doors.rpc.connect.clone().call(request).await),
         _ => doors.rpc.connect.clone().call(request).await,
     }

@@ -20,5 +20,6 @@ mod shutdown;
 mod streaming;
 mod tidy;
 mod tls;
+mod tools;
 mod upstream_failures;
 mod versions;

@@ -3,6 +3,7 @@
 pub mod fake;
 pub mod gateway;
 pub mod peers;
+pub mod tools;
 
 pub use fake::{FakeAgent, FakeReply, Seen};
 

@@ -14,32 +14,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_health::pb::{FILE_DESCRIPTOR_SET as HEALTH, HealthCheckRequest, HealthCheckResponse};
-use tonic_reflection::server::Builder;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::reflection;
 use crate::gateway::Gateway;
-use crate::proto::DESCRIPTOR_SET;
 use crate::wire::status;
 
 /// The largest message of a health or reflection request.
-const MESSAGE_BYTES_MAX: usize = 64 << 10;
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The names under which health is asked for; the empty one is the whole process.
 const SERVICES: [&str; 2] = ["", "lf.a2a.v1.A2AService"];
 
 /// The routes of both.
 pub(in crate::bindings) fn router(gateway: &Arc<Gateway>, draining: &CancellationToken) -> Router {
-    let described = || {
-        Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(HEALTH)
-    };
-    let v1 = described().build_v1().expect("the compiled schema is whole").max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let v1alpha =
-        described().build_v1alpha().expect("the compiled schema is whole").max_decoding_message_size(MESSAGE_BYTES_MAX);
     let health = HealthServer::new(Watched { draining: draining.clone() }).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    Router::new()
-        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
-        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
+    reflection::router()
         .route_layer(middleware::from_fn_with_state(Arc::clone(gateway), known_callers))
         .route_service("/grpc.health.v1.Health/{method}", health)
 }

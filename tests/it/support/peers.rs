@@ -31,16 +31,20 @@ impl Sdk {
     }
 }
 
-/// Whether the operator of this run turned the Python peers off with `SWITCHBOARD_WITHOUT=python`.
-pub fn python_is_off() -> bool {
-    let off = std::env::var("SWITCHBOARD_WITHOUT").unwrap_or_default().split(',').any(|name| name.trim() == "python");
+/// Whether the operator of this run turned the peers of this language off with `SWITCHBOARD_WITHOUT`.
+pub fn is_off(peer: &str) -> bool {
+    let off = std::env::var("SWITCHBOARD_WITHOUT").unwrap_or_default().split(',').any(|name| name.trim() == peer);
     if off {
-        eprintln!("NOT TESTED: Python peers are turned off by SWITCHBOARD_WITHOUT");
+        eprintln!("NOT TESTED: {peer} peers are turned off by SWITCHBOARD_WITHOUT");
     }
     off
 }
 
-fn cache() -> PathBuf {
+pub fn python_is_off() -> bool {
+    is_off("python")
+}
+
+pub(super) fn cache() -> PathBuf {
     let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/switchboard");
     std::env::var_os("SWITCHBOARD_CACHE").map_or_else(home, PathBuf::from)
 }
@@ -84,6 +88,8 @@ fn make(sdk: Sdk) -> PathBuf {
 /// An agent that runs for the whole test binary.
 pub struct Agent {
     pub url: String,
+    /// The address of its gRPC binding: host and port.
+    pub grpc: String,
     _child: Child,
 }
 
@@ -106,7 +112,8 @@ pub fn agent(sdk: Sdk, arguments: &[&str]) -> Arc<Agent> {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the agent says where it is");
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the agent did not start: {line:?}"));
-        Arc::new(Agent { url: ready["url"].as_str().expect("a url").to_owned(), _child: child })
+        let address = |name: &str| ready[name].as_str().expect("an address").to_owned();
+        Arc::new(Agent { url: address("url"), grpc: address("grpc"), _child: child })
     }))
 }
 

@@ -1,0 +1,128 @@
+//! Callers that are programs: Node scripts around the JavaScript SDK and connect-es, buf, grpcurl, and the command
+//! line of the Go SDK. Each is installed once from its lock in `tests/peers`, under `$SWITCHBOARD_CACHE`.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::peers::cache;
+
+fn locks(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(language)
+}
+
+/// Installs into `name` of the cache, unless it was done with the same lock before. One process at a time.
+fn installed(name: &str, lock: &Path, install: impl FnOnce(&Path)) -> PathBuf {
+    let lock = fs::read_to_string(lock).expect("the lock is in the repository");
+    let home = cache().join(name);
+    fs::create_dir_all(&home).expect("the cache can be made");
+    let guard = File::create(cache().join(format!("{name}.lock"))).expect("a lock file can be made");
+    guard.lock().expect("the lock can be taken");
+    let stamp = home.join("installed-from");
+    if fs::read_to_string(&stamp).is_ok_and(|known| known == lock) {
+        return home;
+    }
+    install(&home);
+    fs::write(stamp, lock).expect("the stamp can be written");
+    home
+}
+
+fn must(command: &mut Command, needed: &str) {
+    let output = command.output().unwrap_or_else(|error| panic!("{needed}: {error}"));
+    assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The folder with the Node scripts beside what they import.
+fn node_home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let source = locks("js");
+        let home = installed("js", &source.join("package-lock.json"), |home| {
+            for file in ["package.json", "package-lock.json", ".npmrc"] {
+                fs::copy(source.join(file), home.join(file)).expect("the lock can be copied");
+            }
+            must(
+                Command::new("npm").args(["ci", "--ignore-scripts", "--silent"]).current_dir(home),
+                "npm is needed: apt-get install nodejs npm, or SWITCHBOARD_WITHOUT=node",
+            );
+        });
+        // Scripts find what they import beside themselves.
+        for entry in fs::read_dir(source).expect("the scripts are in the repository") {
+            let path = entry.expect("a file").path();
+            if path.extension() == Some(OsStr::new("mjs")) {
+                fs::copy(&path, home.join(path.file_name().expect("a name"))).expect("a script can be copied");
+            }
+        }
+        home
+    })
+}
+
+/// Runs a Node script and reads the one document that it prints.
+pub async fn node(script: &str, arguments: &[&str]) -> Value {
+    let mut command = Command::new("node");
+    command.arg(node_home().join(script)).args(arguments);
+    let output = run(command).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).unwrap_or_else(|_| {
+        panic!("{script} {arguments:?} printed no document: {text}\n{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// The compiled schema as a file, for callers without reflection.
+pub fn schema_file() -> PathBuf {
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let write = || {
+        let file = cache().join(format!("schema-{}.binpb", std::process::id()));
+        fs::write(&file, switchboard::proto::DESCRIPTOR_SET).expect("the cache can be written");
+        file
+    };
+    FILE.get_or_init(write).clone()
+}
+
+/// Runs `buf` with these arguments.
+pub async fn buf(arguments: &[&str]) -> Output {
+    let home = installed("buf-tools", &locks("buf").join("requirements.txt"), |home| {
+        must(
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(home),
+            "python3 3.11 with venv is needed: apt-get install python3-venv",
+        );
+        let requirements = locks("buf").join("requirements.txt");
+        must(
+            Command::new(home.join("bin/python3"))
+                .args(["-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r"])
+                .arg(requirements),
+            "pip",
+        );
+    });
+    let mut command = Command::new(home.join("bin/buf"));
+    command.args(arguments);
+    run(command).await
+}
+
+/// Runs `grpcurl` or `a2a` with these arguments.
+pub async fn go(tool: &str, arguments: &[&str]) -> Output {
+    let source = locks("go");
+    let home = installed("go-tools", &source.join("go.sum"), |home| {
+        must(
+            Command::new("go")
+                .args(["install", "tool"])
+                .env("GOBIN", home)
+                .env("GOFLAGS", "-mod=readonly")
+                .current_dir(&source),
+            "Go 1.25 or later is needed; SWITCHBOARD_WITHOUT=go leaves its tools out",
+        );
+    });
+    let mut command = Command::new(home.join(tool));
+    command.args(arguments);
+    run(command).await
+}
+
+async fn run(mut command: Command) -> Output {
+    command.stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().expect("the program starts"));
+    output.await.expect("it does not panic")
+}
