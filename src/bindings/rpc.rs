@@ -22,7 +22,7 @@ use crate::call::AgentName;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
-use crate::operation::Binding;
+use crate::operation::{Binding, METHODS};
 use crate::wire::status;
 
 mod connect;
@@ -105,6 +105,16 @@ impl Protocol {
         }
     }
 
+    /// Connect has one content type for unary methods and another for streams.
+    fn fits(self, method: &str) -> bool {
+        let streams = METHODS.iter().find(|known| known.name == method).map(|known| known.streams);
+        match self {
+            Self::Connect => streams != Some(true),
+            Self::ConnectStream => streams != Some(false),
+            _ => true,
+        }
+    }
+
     /// The least body that is one message.
     const fn empty_body(self) -> Bytes {
         match self {
@@ -123,7 +133,7 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
     }
     let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
-    let Some(protocol) = Protocol::of(&head.headers) else {
+    let Some(protocol) = Protocol::of(&head.headers).filter(|protocol| protocol.fits(method)) else {
         return closing(head.version, error_response(&unknown_type()));
     };
     let mut arrival = arrival(gateway, agent, protocol.binding(), &mut head);
@@ -155,7 +165,7 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
 }
 
 fn unknown_type() -> Error {
-    let message = "the content type is none of gRPC (application/grpc), Connect (application/json, application/proto, application/connect+json, application/connect+proto) and gRPC-Web (application/grpc-web, application/grpc-web-text)";
+    let message = "the content type is none of gRPC (application/grpc), Connect (application/json or application/proto for unary methods, application/connect+json or application/connect+proto for streams) and gRPC-Web (application/grpc-web, application/grpc-web-text)";
     Error::new(Kind::UnsupportedMediaType, message)
 }
 

@@ -116,7 +116,8 @@ pub(super) fn of_status(status: &Status) -> Error {
         }
         source = error.source();
     }
-    let is_ours = status.details().is_empty() && status.metadata().is_empty();
+    // The client has no other way to say what it found than a status in its own words.
+    let is_ours = status.details().is_empty();
     let said = status.message();
     if is_ours && (said.contains("protocol error") || said.starts_with("Error decompressing")) {
         let message = "the agent's answer is not gRPC as it should be";

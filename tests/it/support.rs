@@ -2,6 +2,7 @@
 
 pub mod fake;
 pub mod gateway;
+pub mod grpc;
 pub mod peers;
 pub mod tools;
 

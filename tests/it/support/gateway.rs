@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use switchboard::config;
 use switchboard::ledger::{Entry, Sink};
 use switchboard::server::Server;
+use switchboard::wire::grpc::Encoded;
+use switchboard::wire::grpc::service::a2_a_service_client::A2AServiceClient;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
+use super::grpc::{self, Http2};
 use super::json;
 
 /// The key that may call every agent of a test gateway.
@@ -26,6 +29,7 @@ pub struct TestGateway {
     pub base: String,
     records: UnboundedReceiver<Box<Entry>>,
     http: Client<HttpConnector, Full<Bytes>>,
+    grpc: A2AServiceClient<Http2>,
 }
 
 /// A whole response.
@@ -67,7 +71,8 @@ impl TestGateway {
         let server = Server::start(settings, Some(Sink::Channel(sink))).await.expect("port 0 is free");
         let base = format!("http://{}", server.address());
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { server: Some(server), base, records, http }
+        let grpc = grpc::client(&base);
+        Self { server: Some(server), base, records, http, grpc }
     }
 
     pub async fn request(
@@ -153,6 +158,20 @@ impl TestGateway {
         self.open(Method::POST, &format!("/a2a/{agent}"), &headers, call(method, params)).await
     }
 
+    /// A generated gRPC client of this gateway.
+    pub fn grpc(&self) -> A2AServiceClient<Http2> {
+        self.grpc.clone()
+    }
+
+    /// A gRPC request of an admitted caller.
+    pub fn grpc_request<T>(&self, bytes: Bytes) -> tonic::Request<Encoded<T>> {
+        let mut request = tonic::Request::new(Encoded::new(bytes));
+        let metadata = request.metadata_mut();
+        metadata.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
+        metadata.insert("a2a-version", "1.0".parse().expect("a value"));
+        request
+    }
+
     /// The next record of a call.
     pub async fn record(&mut self) -> Box<Entry> {
         timeout(Duration::from_secs(5), self.records.recv()).await.expect("a record in time").expect("the ledger runs")
@@ -165,6 +184,7 @@ impl TestGateway {
     /// Stops the gateway with whatever is under way; its records can still be read.
     pub async fn stop_now(&mut self) {
         self.http = Client::builder(TokioExecutor::new()).build_http();
+        self.grpc = grpc::client(&self.base);
         self.server.take().expect("it runs").stop().await;
     }
 
@@ -172,6 +192,7 @@ impl TestGateway {
     pub async fn finish(mut self) {
         // Idle connections of the test's own would be waited for.
         self.http = Client::builder(TokioExecutor::new()).build_http();
+        self.grpc = grpc::client(&self.base);
         let server = self.server.take().expect("it runs");
         let open = server.open_calls();
         timeout(Duration::from_secs(30), server.stop()).await.expect("the server stops");
