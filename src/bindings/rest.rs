@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
 
 use super::arrival::{Asked, arrival};
@@ -74,7 +74,12 @@ async fn answer(doors: &Doors, admitted: Admitted, route: Route, whole: Bytes) -
     });
     let reply = reply.await?;
     let mut response = match reply.body {
-        ReplyBody::One(answer) => json_response(StatusCode::OK, exchange::body(answer, Form::Json(version))?),
+        ReplyBody::One(answer) => {
+            let mut response = json_response(StatusCode::OK, exchange::body(answer, Form::Json(version))?);
+            // Tasks and extended cards are their caller's alone, and change.
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+            response
+        }
         ReplyBody::Stream(events) => {
             events::response(events, Envelope::None, doors.gateway.settings.timeouts.keep_alive)
         }

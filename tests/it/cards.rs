@@ -194,3 +194,47 @@ async fn sends_the_agents_credentials_to_its_own_origin_only() {
     assert_eq!(*seen.lock().unwrap(), [false]);
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn answers_conditional_requests_by_tag_and_by_time() {
+    let agent = with_card("/.well-known/agent-card.json", CARD).await;
+    let gateway = TestGateway::with(&[("weather", &agent.url)]).await;
+    let bearer = format!("Bearer {KEY}");
+    let get = async |headers: &[(&str, &str)]| {
+        let mut all = vec![("authorization", bearer.as_str())];
+        all.extend_from_slice(headers);
+        gateway.request(http::Method::GET, "/a2a/weather/.well-known/agent-card.json", &all, "").await
+    };
+    let text = |answer: &crate::support::gateway::Answer, name: &str| answer.headers[name].to_str().unwrap().to_owned();
+    let hybrid = get(&[]).await;
+    assert_eq!(text(&hybrid, "cache-control"), "private, max-age=60");
+    let (tag, time) = (text(&hybrid, "etag"), text(&hybrid, "last-modified"));
+    for known in [
+        &[("if-none-match", tag.as_str())][..],
+        &[("if-none-match", &format!("\"x\", W/{tag}"))],
+        &[("if-none-match", "*")],
+        &[("if-modified-since", &time)],
+    ] {
+        let unchanged = get(known).await;
+        assert_eq!(
+            (unchanged.status.as_u16(), unchanged.body.len(), text(&unchanged, "etag")),
+            (304, 0, tag.clone()),
+            "{known:?}"
+        );
+    }
+    let old = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for unknown in [
+        &[("if-none-match", "\"x\"")][..],
+        &[("if-modified-since", old)],
+        &[("if-none-match", "\"x\""), ("if-modified-since", &time)],
+    ] {
+        assert_eq!(get(unknown).await.status, 200, "{unknown:?}");
+    }
+    let pure = get(&[("a2a-version", "1.0"), ("if-none-match", &tag)]).await;
+    assert_eq!(pure.status, 200, "another version is another card");
+    let head = gateway
+        .request(http::Method::HEAD, "/a2a/weather/.well-known/agent-card.json", &[("authorization", &bearer)], "")
+        .await;
+    assert_eq!((head.status.as_u16(), head.body.len(), text(&head, "etag")), (200, 0, tag));
+    gateway.finish().await;
+}

@@ -195,3 +195,66 @@ async fn hangs_up_on_a_caller_who_stops_reading_one_of_its_http2_streams() {
     drop(http2);
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn hangs_up_on_a_caller_who_resets_streams_faster_than_they_are_served() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "").await;
+    let stream = TcpStream::connect(gateway.base.trim_start_matches("http://")).await.unwrap();
+    let (mut sender, driver) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(driver);
+    for _ in 0..500 {
+        let request = Request::post(format!("{}/lf.a2a.v1.A2AService/SendMessage", gateway.base))
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        // The server allows 128 streams at once; a reset one is none any more.
+        let Ok((_, mut body)) = sender.send_request(request, false) else { break };
+        body.send_reset(h2::Reason::CANCEL);
+    }
+    drop(sender);
+    let ended = timeout(Duration::from_secs(10), connection).await.expect("the connection ends");
+    // Whether it was hung up on or not, nothing of it is left, and others are served.
+    drop(ended);
+    let served = gateway.post("a", call("SendMessage", message_v1("m"))).await;
+    assert_eq!(served.status, 200);
+    let left = timeout(Duration::from_secs(10), async {
+        while gateway.open_calls() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    left.await.expect("reset streams have no calls");
+    assert!(agent.calls().len() <= 1, "a request whose body never came reached nobody");
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn refuses_requests_whose_end_two_readers_could_see_at_two_places() {
+    let agent = agent().await;
+    let gateway = gateway(&agent, "").await;
+    let body = call("SendMessage", message_v1("m"));
+    let smuggled = "GET /v1/agents HTTP/1.1\r\nhost: x\r\n\r\n";
+    let length = body.len();
+    for (what, headers) in [
+        ("two lengths", format!("content-length: {length}\r\ncontent-length: {}\r\n", length + 1)),
+        ("lengths in one line", format!("content-length: {length}, {}\r\n", length + 1)),
+        ("a length that is none", "content-length: +5\r\n".to_owned()),
+        ("length and chunks", format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n")),
+        ("chunks that are none", "transfer-encoding: chunked, identity\r\n".to_owned()),
+        ("a space before the colon", format!("content-length : {length}\r\n")),
+        ("a folded header", format!("x-folded: a\r\n b\r\ncontent-length: {length}\r\n")),
+        ("a bare CR", format!("x-bare: a\rb\r\ncontent-length: {length}\r\n")),
+    ] {
+        let request = format!(
+            "POST /a2a/a HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n{headers}\r\n{body}{smuggled}"
+        );
+        let (said, _) = until_hung_up(&gateway, request.as_bytes()).await;
+        let answers = said.matches("HTTP/1.1 ").count();
+        assert!(answers <= 1, "{what}: {said}");
+        // With both, chunks count (RFC 9112, 6.3), and what follows is none.
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{what}: {said}");
+    }
+    assert!(agent.calls().is_empty());
+    gateway.finish().await;
+}

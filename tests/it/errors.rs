@@ -108,21 +108,33 @@ async fn never_reads_the_body_of_somebody_it_does_not_know() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let gateway = TestGateway::with(&[("a", "http://127.0.0.1:9")]).await;
     let address = gateway.base.trim_start_matches("http://").to_owned();
+    let doors = [
+        ("/a2a/a", "application/json", "HTTP/1.1 401 "),
+        ("/a2a/a/message:send", "application/json", "HTTP/1.1 401 "),
+        ("/a2a/a/lf.a2a.v1.A2AService/SendMessage", "application/json", "HTTP/1.1 401 "),
+        ("/lf.a2a.v1.A2AService/SendMessage", "application/proto", "HTTP/1.1 401 "),
+        // These two say it in their own words, under HTTP 200.
+        ("/a2a/a/lf.a2a.v1.A2AService/SendStreamingMessage", "application/connect+json", "unauthenticated"),
+        ("/a2a/a/lf.a2a.v1.A2AService/SendMessage", "application/grpc-web+proto", "grpc-status: 16"),
+    ];
     let mut connections = Vec::new();
-    for _ in 0..200 {
+    for (path, content_type, expected) in doors.into_iter().cycle().take(200) {
         let address = address.clone();
-        connections.push(tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-            let head = format!("POST /a2a/a HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 16777216\r\n\r\n{{");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {content_type}\r\ncontent-length: 16777216\r\n\r\n{{"
+            );
             stream.write_all(head.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await.unwrap();
             String::from_utf8_lossy(&answer).into_owned()
-        }));
+        });
+        connections.push((connection, expected));
     }
-    for connection in connections {
+    for (connection, expected) in connections {
         let answer = connection.await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains(expected), "{answer}");
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     }
     gateway.finish().await;

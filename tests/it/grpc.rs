@@ -12,12 +12,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
+use switchboard::operation::Rpc;
 use switchboard::proto;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::parity::callers::frame;
-use crate::support::gateway::{KEY, TestGateway};
+use crate::support::gateway::{KEY, TestGateway, grpc_request};
 use crate::support::grpc::{FakeGrpcAgent, Heard, Said};
 use crate::support::{FakeAgent, FakeReply};
 
@@ -39,6 +40,12 @@ fn answer() -> Said {
 
 fn event(state: proto::TaskState) -> proto::StreamResponse {
     proto::StreamResponse { payload: Some(proto::stream_response::Payload::Task(task(state))) }
+}
+
+/// A stream whose task works for ever.
+fn working() -> Said {
+    let first = futures_util::stream::iter([Ok(Bytes::from(event(proto::TaskState::Working).encode_to_vec()))]);
+    Said::Stream(first.chain(futures_util::stream::pending()).boxed())
 }
 
 async fn echo() -> FakeGrpcAgent {
@@ -68,21 +75,15 @@ impl Raw {
 }
 
 async fn raw(gateway: &TestGateway, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Raw {
-    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
-    let mut request = Request::post(format!("{}/lf.a2a.v1.A2AService/SendMessage", gateway.base));
     let bearer = format!("Bearer {KEY}");
     let usual = [("authorization", bearer.as_str()), ("content-type", "application/grpc"), ("te", "trailers")];
-    for (name, value) in usual.iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name)) {
-        request = request.header(*name, *value);
-    }
-    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
-        request = request.header(*name, *value);
-    }
-    let response = timeout(Duration::from_secs(20), http2.request(request.body(Full::new(body.into())).unwrap()));
-    let (head, body) = response.await.expect("an answer in time").expect("an answer").into_parts();
-    let whole = body.collect().await.expect("a whole body");
-    let trailers = whole.trailers().cloned().unwrap_or_default();
-    Raw { status: head.status.as_u16(), headers: head.headers, body: whole.to_bytes(), trailers }
+    let mut all: Vec<_> =
+        usual.into_iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name)).collect();
+    // An empty value takes a usual header away.
+    all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
+    timeout(Duration::from_secs(20), raw_at(gateway, "/lf.a2a.v1.A2AService/SendMessage", &all, body.into()))
+        .await
+        .expect("an answer in time")
 }
 
 fn framed(request: &proto::SendMessageRequest) -> Bytes {
@@ -141,20 +142,18 @@ async fn forwards_the_bytes_of_messages_and_passes_metadata_on() {
     let said = unknown.clone();
     let agent = FakeGrpcAgent::start(move |heard: Heard| {
         let Said::One(bytes) = answer() else { unreachable!() };
-        match heard.rpc {
-            switchboard::operation::Rpc::SendMessage => Said::One([bytes, said.clone()].concat().into()),
-            _ => {
-                let events = [proto::TaskState::Working, proto::TaskState::Completed];
-                let tail = said.clone();
-                let bytes = move |state| Ok(Bytes::from([event(state).encode_to_vec(), tail.to_vec()].concat()));
-                Said::Stream(futures_util::stream::iter(events.map(bytes)).boxed())
-            }
+        if heard.rpc == Rpc::SendMessage {
+            return Said::One([bytes, said.clone()].concat().into());
         }
+        let events = [proto::TaskState::Working, proto::TaskState::Completed];
+        let tail = said.clone();
+        let bytes = move |state| Ok(Bytes::from([event(state).encode_to_vec(), tail.to_vec()].concat()));
+        Said::Stream(futures_util::stream::iter(events.map(bytes)).boxed())
     })
     .await;
     let gateway = gateway(&agent, "").await;
     let sent = Bytes::from([message("hi").encode_to_vec(), unknown.to_vec()].concat());
-    let mut request = gateway.grpc_request(sent.clone());
+    let mut request = grpc_request(sent.clone());
     for (name, value) in [
         ("a2a-agent", "a"),
         ("a2a-extensions", "https://e/x,https://e/y"),
@@ -177,7 +176,7 @@ async fn forwards_the_bytes_of_messages_and_passes_metadata_on() {
     );
     let left = metadata("grpc-timeout").expect("the caller's deadline goes on");
     assert!(left.ends_with(['m', 'u', 'n', 'S']) && left != "20S", "what is left of it: {left}");
-    let mut request = gateway.grpc_request(sent);
+    let mut request = grpc_request(sent);
     request.metadata_mut().insert("a2a-agent", "a".parse().unwrap());
     let mut stream = gateway.grpc().send_streaming_message(request).await.unwrap().into_inner();
     let mut events = 0;
@@ -191,17 +190,11 @@ async fn forwards_the_bytes_of_messages_and_passes_metadata_on() {
 
 #[tokio::test]
 async fn ends_a_call_and_a_stream_at_the_callers_deadline() {
-    let agent = FakeGrpcAgent::start(|heard| match heard.rpc {
-        switchboard::operation::Rpc::SendMessage => Said::Silence,
-        _ => {
-            let first = futures_util::stream::iter([Ok(Bytes::from(event(proto::TaskState::Working).encode_to_vec()))]);
-            Said::Stream(first.chain(futures_util::stream::pending()).boxed())
-        }
-    })
-    .await;
+    let agent =
+        FakeGrpcAgent::start(|heard| if heard.rpc == Rpc::SendMessage { Said::Silence } else { working() }).await;
     let mut gateway = gateway(&agent, "").await;
     let timed = |agent: &str| {
-        let mut request = gateway.grpc_request(Bytes::from(to(agent).encode_to_vec()));
+        let mut request = grpc_request(Bytes::from(to(agent).encode_to_vec()));
         request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
         request
     };
@@ -305,7 +298,7 @@ async fn tells_what_an_agent_did_wrong_and_whether_it_has_the_request() {
     let gateway = gateway(&agent, "limits: {reply_bytes_max: 100000}").await;
     let sent = async |text: &str| {
         let request = proto::SendMessageRequest { tenant: "a".into(), ..message(text) };
-        gateway.grpc().send_message(gateway.grpc_request(request.encode_to_vec().into())).await.unwrap_err()
+        gateway.grpc().send_message(grpc_request(request.encode_to_vec().into())).await.unwrap_err()
     };
     assert_eq!(sent("nonsense").await.code(), Code::Internal);
     assert_eq!(sent("empty").await.code(), Code::Internal);
@@ -323,7 +316,7 @@ async fn tells_what_an_agent_did_wrong_and_whether_it_has_the_request() {
 #[tokio::test]
 async fn says_that_nothing_was_sent_to_an_agent_that_cannot_be_reached() {
     let mut gateway = TestGateway::start("agents:\n- {name: a, url: 'grpc://127.0.0.1:9'}").await;
-    let request = gateway.grpc_request(Bytes::from(to("a").encode_to_vec()));
+    let request = grpc_request(Bytes::from(to("a").encode_to_vec()));
     let status = gateway.grpc().send_message(request).await.unwrap_err();
     assert!(status.code() == Code::Unavailable && status.message().contains("nothing was sent"), "{status:?}");
     let record = gateway.record().await;
@@ -333,23 +326,16 @@ async fn says_that_nothing_was_sent_to_an_agent_that_cannot_be_reached() {
 
 #[tokio::test]
 async fn shares_connections_and_opens_another_when_one_is_full() {
-    let agent = FakeGrpcAgent::start(|heard| match heard.rpc {
-        switchboard::operation::Rpc::SendStreamingMessage => {
-            let first = futures_util::stream::iter([Ok(Bytes::from(event(proto::TaskState::Working).encode_to_vec()))]);
-            Said::Stream(first.chain(futures_util::stream::pending()).boxed())
-        }
-        _ => answer(),
-    })
-    .await;
+    let agent = FakeGrpcAgent::start(|heard| if heard.rpc == Rpc::SendMessage { answer() } else { working() }).await;
     let gateway = gateway(&agent, "limits: {streams_per_connection_max: 1000}").await;
     let (mut client, mut streams) = (gateway.grpc(), Vec::new());
     // More than the 200 that the agent's server takes on one connection.
     for _ in 0..260 {
-        let request = gateway.grpc_request(Bytes::from(to("a").encode_to_vec()));
+        let request = grpc_request(Bytes::from(to("a").encode_to_vec()));
         let stream = timeout(Duration::from_secs(10), client.send_streaming_message(request)).await;
         streams.push(stream.expect("no stream waits for another").unwrap().into_inner());
     }
-    let request = gateway.grpc_request(Bytes::from(to("a").encode_to_vec()));
+    let request = grpc_request(Bytes::from(to("a").encode_to_vec()));
     let unary = timeout(Duration::from_secs(10), gateway.grpc().send_message(request)).await;
     assert!(unary.expect("nor does a call").is_ok());
     assert_eq!(gateway.open_calls(), 260);
@@ -372,10 +358,70 @@ async fn reaches_json_agents_from_grpc_and_keeps_what_they_say() {
     .await;
     let gateway =
         TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url)).await;
-    let request = gateway.grpc_request(Bytes::from(to("a").encode_to_vec()));
+    let request = grpc_request(Bytes::from(to("a").encode_to_vec()));
     let answer = gateway.grpc().send_message(request).await.unwrap().into_inner();
     let answer = proto::SendMessageResponse::decode(answer.bytes).unwrap();
     let Some(proto::send_message_response::Payload::Task(found)) = answer.payload else { panic!("{answer:?}") };
     assert_eq!(found, task(proto::TaskState::Completed));
     gateway.finish().await;
+}
+
+#[tokio::test]
+async fn refuses_strangers_without_reading_what_they_announce() {
+    let agent = echo().await;
+    let gateway = gateway(&agent, "").await;
+    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        // A body of 16 MiB of which nothing comes.
+        let body = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<hyper::body::Frame<Bytes>, std::io::Error>,
+        >());
+        let request = Request::post(format!("{}/lf.a2a.v1.A2AService/SendMessage", gateway.base))
+            .header("content-type", "application/grpc")
+            .header("content-length", 16 << 20);
+        calls.push(http2.request(request.body(body).unwrap()));
+    }
+    for call in calls {
+        let answer = timeout(Duration::from_secs(10), call).await.expect("it does not wait for the body").unwrap();
+        assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &"16".parse().unwrap()));
+    }
+    assert!(agent.calls().is_empty());
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn tells_its_health_to_anybody_and_its_schema_to_callers_only() {
+    let agent = echo().await;
+    let mut gateway = gateway(&agent, "timeouts: {drain_ms: 2000}").await;
+    let health = async |service: &str, gateway: &TestGateway| {
+        let body = frame(0, &tonic_health::pb::HealthCheckRequest { service: service.into() }.encode_to_vec());
+        let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+        raw_at(gateway, "/grpc.health.v1.Health/Check", &headers, body).await
+    };
+    for (service, status) in [("", 0), ("lf.a2a.v1.A2AService", 0), ("nothing", 5)] {
+        assert_eq!(health(service, &gateway).await.grpc().0, status, "{service}");
+    }
+    assert_eq!(&health("", &gateway).await.body[5..], [0x08, 0x01], "SERVING");
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let stranger = raw_at(&gateway, reflection, &[("content-type", "application/grpc")], frame(0, b"")).await;
+    assert_eq!(stranger.grpc().0, 16);
+    // A watcher hears of the end.
+    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let watch = Request::post(format!("{}/grpc.health.v1.Health/Watch", gateway.base))
+        .header("content-type", "application/grpc");
+    let mut watched = http2.request(watch.body(Full::new(frame(0, b""))).unwrap()).await.unwrap().into_body();
+    let mut next = async || watched.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(next().await[5..], [0x08, 0x01]);
+    let (said, ()) = tokio::join!(next(), gateway.stop_now());
+    assert_eq!(said[5..], [0x08, 0x02], "NOT_SERVING");
+}
+
+async fn raw_at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body: Bytes) -> Raw {
+    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let request = headers.iter().fold(Request::post(format!("{}{path}", gateway.base)), |r, (n, v)| r.header(*n, *v));
+    let (head, body) = http2.request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
+    let whole = body.collect().await.unwrap();
+    let trailers = whole.trailers().cloned().unwrap_or_default();
+    Raw { status: head.status.as_u16(), headers: head.headers, body: whole.to_bytes(), trailers }
 }

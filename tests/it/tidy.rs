@@ -19,8 +19,14 @@ const RANKS: [&[&str]; 10] = [
 ];
 
 /// Libraries that only some modules may name.
-const DOORS: [(&str, &[&str]); 4] = [
+const DOORS: [(&str, &[&str]); 10] = [
     ("axum::", &["bindings", "admin", "server", "demo"]),
+    ("connectrpc::", &["bindings"]),
+    ("tower_http::", &["bindings"]),
+    ("tonic_reflection::", &["bindings"]),
+    ("tonic_health::", &["bindings"]),
+    ("a2_a_service_server", &["bindings"]),
+    ("a2_a_service_client", &["upstream"]),
     ("hyper_util::client", &["outbound"]),
     ("hyper_rustls", &["outbound"]),
     ("clap::", &["cli"]),
@@ -116,4 +122,38 @@ fn the_repository_names_no_path_of_a_machine() {
             assert!(!text.contains(&folder), "{name} names {folder}");
         }
     }
+}
+
+/// Doors share everything but their wire: they reach what decides, sends and records through the gateway alone, whose
+/// fields are private.
+#[test]
+fn no_binding_reaches_access_limits_routing_or_ledger_but_through_the_gateway() {
+    let behind = ["access", "ledger", "limits", "outbound", "routing", "upstream"];
+    for (path, text) in sources() {
+        if !["bindings", "admin"].contains(&module(&path).as_str()) {
+            continue;
+        }
+        for name in behind {
+            assert!(!text.contains(&format!("crate::{name}")), "{} uses {name}", path.display());
+        }
+    }
+    let gateway = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway.rs")).unwrap();
+    let fields = gateway.split("pub struct Gateway {").nth(1).unwrap().split('}').next().unwrap();
+    for name in ["access", "registry", "ledger", "routing"] {
+        assert!(fields.contains(&format!("    {name}:")), "{name} is private");
+    }
+}
+
+/// One place makes a call from headers, and one turns an error into a row.
+#[test]
+fn calls_and_rows_are_made_in_one_place_each() {
+    let makes = |what: &str| {
+        let found =
+            sources().into_iter().filter(|(path, text)| module(path) == "bindings" && code(text).contains(what));
+        found.map(|(path, _)| path.display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(makes("    Arrival {"), ["bindings/arrival.rs"]);
+    assert_eq!(makes("    Call {"), ["bindings/arrival.rs"]);
+    let rows: Vec<_> = makes(".row()").into_iter().filter(|path| path != "bindings/respond.rs").collect();
+    assert!(rows.is_empty(), "{rows:?}");
 }

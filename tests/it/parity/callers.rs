@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic_types::pb;
 
 use super::{from_proto, operation};
-use crate::support::gateway::{Answer, KEY, TestGateway, call as envelope};
+use crate::support::gateway::{Answer, KEY, TestGateway, call as envelope, grpc_request};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -147,7 +147,7 @@ async fn grpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> 
     let bytes = with_tenant(operation(rpc, request), agent);
     macro_rules! one {
         ($method:ident) => {
-            match client.$method(gateway.grpc_request(bytes)).await {
+            match client.$method(grpc_request(bytes)).await {
                 Ok(answer) => Outcome::One(from_proto(rpc, &answer.into_inner().bytes)),
                 Err(status) => from_grpc(&status),
             }
@@ -155,7 +155,7 @@ async fn grpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> 
     }
     macro_rules! many {
         ($method:ident) => {{
-            let mut stream = match client.$method(gateway.grpc_request(bytes)).await {
+            let mut stream = match client.$method(grpc_request(bytes)).await {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => return from_grpc(&status),
             };
@@ -258,8 +258,8 @@ async fn connect(gateway: &TestGateway, agent: &str, rpc: Rpc, format: &str, req
 
 async fn web(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value, content_type: &str) -> Outcome {
     let is_text = content_type.contains("text");
-    let framed = frame(0, &wire_proto::write_request(&operation(rpc, request)));
-    let body = if is_text { Bytes::from(STANDARD.encode(&framed)) } else { framed };
+    let message = frame(0, &wire_proto::write_request(&operation(rpc, request)));
+    let body = if is_text { Bytes::from(STANDARD.encode(&message)) } else { message };
     let answer = post(gateway, agent, rpc, content_type, body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.headers["content-type"].to_str().unwrap().starts_with(content_type), "{:?}", answer.headers);

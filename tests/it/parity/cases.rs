@@ -26,16 +26,12 @@ fn case(name: &'static str, rpc: Rpc, request: Value, expected: Expected) -> Cas
     Case { name, rpc, request, expected }
 }
 
-fn message(parts: Value) -> Value {
-    json!({ "messageId": "m-1", "role": "ROLE_USER", "parts": parts })
-}
-
-fn send(parts: Value) -> Value {
-    json!({ "message": message(parts) })
+fn send(parts: &Value) -> Value {
+    json!({ "message": { "messageId": "m-1", "role": "ROLE_USER", "parts": parts } })
 }
 
 fn hi() -> Value {
-    send(json!([{ "text": "hi" }]))
+    send(&json!([{ "text": "hi" }]))
 }
 
 fn status(state: &str) -> Value {
@@ -160,10 +156,8 @@ fn contents() -> Vec<Case> {
             json!([{ "text": "a", "metadata": { "k": { "v": [1.5] } } }, { "text": "", "mediaType": "text/markdown" }]),
         ),
     ];
-    let mut cases: Vec<Case> = parts
-        .iter()
-        .map(|(name, parts)| case(name, Rpc::SendMessage, send(parts.clone()), One(with_parts(parts))))
-        .collect();
+    let mut cases: Vec<Case> =
+        parts.iter().map(|(name, parts)| case(name, Rpc::SendMessage, send(parts), One(with_parts(parts)))).collect();
     let whole = json!({
         "message": {
             "messageId": "m-1", "contextId": "c-1", "taskId": "t-1", "role": "ROLE_USER", "parts": [{ "text": "hi" }],

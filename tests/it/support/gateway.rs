@@ -163,15 +163,6 @@ impl TestGateway {
         self.grpc.clone()
     }
 
-    /// A gRPC request of an admitted caller.
-    pub fn grpc_request<T>(&self, bytes: Bytes) -> tonic::Request<Encoded<T>> {
-        let mut request = tonic::Request::new(Encoded::new(bytes));
-        let metadata = request.metadata_mut();
-        metadata.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
-        metadata.insert("a2a-version", "1.0".parse().expect("a value"));
-        request
-    }
-
     /// The next record of a call.
     pub async fn record(&mut self) -> Box<Entry> {
         timeout(Duration::from_secs(5), self.records.recv()).await.expect("a record in time").expect("the ledger runs")
@@ -204,6 +195,15 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         assert!(self.server.is_none() || std::thread::panicking(), "end the test with gateway.finish().await");
     }
+}
+
+/// A gRPC request of an admitted caller.
+pub fn grpc_request<T>(bytes: Bytes) -> tonic::Request<Encoded<T>> {
+    let mut request = tonic::Request::new(Encoded::new(bytes));
+    let metadata = request.metadata_mut();
+    metadata.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
+    metadata.insert("a2a-version", "1.0".parse().expect("a value"));
+    request
 }
 
 /// A JSON-RPC request with id 1.
