@@ -17,6 +17,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+#[path = "load/bindings.rs"]
+mod bindings;
 #[path = "load/footprint.rs"]
 mod footprint;
 #[path = "load/http.rs"]
@@ -33,6 +35,8 @@ mod process;
 mod stage;
 #[path = "load/statistics.rs"]
 mod statistics;
+#[path = "load/streams.rs"]
+mod streams;
 #[path = "load/throughput.rs"]
 mod throughput;
 
@@ -64,6 +68,7 @@ fn run() -> Outcome<()> {
 
     // Before anything is pinned: a process that was just started, as an operator would start it.
     footprint::measure()?.print();
+    streams::measure()?;
 
     machine.pin_this_process()?;
     let mut stage = Stage::start(&machine)?;
@@ -75,6 +80,7 @@ fn run() -> Outcome<()> {
         payload::reply_0_3().len()
     );
     throughput::measure(&mut stage, rounds, seconds)?.print();
+    bindings::measure(&machine, rounds, seconds)?;
     for shape in latency::SHAPES {
         latency::measure(&stage, shape)?.print();
     }

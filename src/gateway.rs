@@ -20,6 +20,7 @@ use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::routing::{Routing, TheirCard};
 use crate::wire::body::Budget;
+use crate::wire::content;
 
 /// Everything that a call passes.
 ///
@@ -145,13 +146,17 @@ impl Gateway {
 
     async fn answer(&self, call: &Call) -> Result<Reply, Error> {
         let permitted = self.access.permit(&self.registry, call)?;
-        match call.deadline {
+        let reply = match call.deadline {
             None => self.routing.send(&permitted).await,
+            // A future that is polled once sends what it has to send.
+            Some(deadline) if deadline <= self.clock.instant() => Err(too_late().sent_is(Sent::NotSent)),
             // Dropping the exchange at the deadline hangs up on the agent.
             Some(deadline) => timeout_at(deadline, self.routing.send(&permitted))
                 .await
                 .unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe))),
-        }
+        };
+        // Here, so that the record knows of an answer that could not be translated.
+        content::reply_in(reply?, call.form)
     }
 
     /// When the process ends, or the caller's deadline passes, a stream ends with an error that says so; what the agent
@@ -174,8 +179,9 @@ impl Gateway {
             }
             tokio::select! {
                 biased;
-                event = events.next() => event.map(|event| (event, (events, ended, false))),
+                // First, for an agent may always have another event.
                 error = &mut ended => Some((Err(error.sent_is(Sent::Sent)), (events, ended, true))),
+                event = events.next() => event.map(|event| (event, (events, ended, false))),
             }
         });
         Reply { meta, body: ReplyBody::Stream(events.boxed()) }
@@ -185,8 +191,11 @@ impl Gateway {
     ///
     /// # Errors
     /// As [`Gateway::admit`].
-    pub async fn card(&self, arrival: &Arrival) -> Result<(&Arc<Agent>, TheirCard), Error> {
+    pub async fn card(&self, arrival: &mut Arrival) -> Result<(&Arc<Agent>, TheirCard), Error> {
         let caller = self.access.identify(&arrival.headers)?;
+        if let Some(flaw) = arrival.flaw.take() {
+            return Err(flaw);
+        }
         let name = self
             .selected(arrival, &caller)?
             .ok_or_else(|| Error::new(Kind::PathNotFound, "the path names no agent"))?;
@@ -214,7 +223,7 @@ impl Gateway {
 }
 
 fn too_late() -> Error {
-    let message = "the caller's deadline passed; the agent may have the request";
+    let message = "the caller's deadline passed";
     Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Caller)
 }
 

@@ -70,9 +70,21 @@ impl Destination {
     /// The address `path_and_query` below this one, which keeps its own path. None when it is too long for a URI.
     pub fn below(&self, path_and_query: &str) -> Option<Self> {
         let mut parts = self.uri.clone().into_parts();
-        let whole = format!("{}{path_and_query}", self.uri.path().trim_end_matches('/'));
+        let mut whole = format!("{}{path_and_query}", self.uri.path().trim_end_matches('/'));
+        if let Some(query) = self.uri.query() {
+            whole.push(if path_and_query.contains('?') { '&' } else { '?' });
+            whole += query;
+        }
         parts.path_and_query = Some(whole.parse().ok()?);
         Some(Self { uri: Uri::from_parts(parts).ok()?, ..self.clone() })
+    }
+
+    /// Scheme, host, port, and a path without a slash at its end.
+    pub fn origin(&self) -> Uri {
+        let mut parts = self.uri.clone().into_parts();
+        let path = self.uri.path().trim_end_matches('/');
+        parts.path_and_query = Some(if path.is_empty() { "/" } else { path }.parse().expect("a part of a path"));
+        Uri::from_parts(parts).expect("as whole as before")
     }
 
     pub fn uri(&self) -> &Uri {
@@ -224,17 +236,23 @@ impl Outbound {
     /// Closes connections that lie idle, until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         while tokio::time::timeout(IDLE_CONNECTION / 5, stop.cancelled()).await.is_err() {
-            for pool in [&self.open, &self.guarded].into_iter().filter_map(|ways| ways.plain.get()) {
-                pool.close_aged();
+            for ways in [&self.open, &self.guarded] {
+                if let Some(pool) = ways.plain.get() {
+                    pool.close_aged();
+                }
+                for secured in ways.secured.lock().expect("no code panics while holding this").values() {
+                    secured.http2.close_aged(IDLE_CONNECTION);
+                }
             }
         }
     }
 
     fn secured(&self, ways: &Ways, to: &Destination) -> Arc<Secured> {
-        let mut known = ways.secured.lock().expect("no code panics while holding this");
-        if let Some(secured) = known.get(&to.trust) {
+        let known = || ways.secured.lock().expect("no code panics while holding this");
+        if let Some(secured) = known().get(&to.trust) {
             return Arc::clone(secured);
         }
+        // Made without the lock, for it may read the system's certificates; whoever is first wins.
         let tls = tls_config(to.trust.as_ref());
         let either = HttpsConnectorBuilder::new()
             .with_tls_config(tls.clone())
@@ -246,6 +264,7 @@ impl Outbound {
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(self.settings.idle_connections_max)
             .pool_timer(TokioTimer::new())
+            .http2_keep_alive_interval(TCP_KEEP_ALIVE)
             .timer(TokioTimer::new())
             .build(Timed { connector: either, limit: self.connect_timeout });
         let only_http2 = HttpsConnectorBuilder::new()
@@ -254,8 +273,7 @@ impl Outbound {
             .enable_http2()
             .wrap_connector(tcp_connector(ways.guard.clone()));
         let secured = Arc::new(Secured { http, http2: http2::Pool::new(only_http2, self.connect_timeout) });
-        known.insert(to.trust.clone(), Arc::clone(&secured));
-        secured
+        Arc::clone(known().entry(to.trust.clone()).or_insert(secured))
     }
 }
 

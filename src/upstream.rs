@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub version: Version,
     /// The tenant that the agent's card publishes for this address; empty for none.
     pub tenant: String,
+    /// It is where the operator registered the agent, so the headers of its entry may go there.
+    pub is_registered_origin: bool,
     /// As the record names it.
     pub label: Arc<str>,
 }

@@ -11,7 +11,7 @@ pub const LOAD_CORE: u32 = 0;
 /// Where the proxy under test runs.
 pub const PROXY_CORE: u32 = 1;
 
-const INSTALL: &str = "apt-get install -y --no-install-recommends nginx-light wrk";
+const INSTALL: &str = "apt-get install -y --no-install-recommends nginx-light wrk nghttp2-client";
 /// Clock ticks per second in /proc/PID/stat: USER_HZ, which is 100 wherever Linux runs a server.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -27,9 +27,9 @@ impl Machine {
     /// Looks for the tools and the cores.
     ///
     /// # Errors
-    /// nginx or wrk is missing; the message has the line that installs them.
+    /// nginx, wrk or h2load is missing; the message has the line that installs them.
     pub fn inspect() -> Outcome<Self> {
-        for tool in ["nginx", "wrk"] {
+        for tool in ["nginx", "wrk", "h2load"] {
             if !is_on_path(tool) {
                 return Err(
                     format!("{tool} is not on PATH, and nothing was measured. Install it with: {INSTALL}").into()
@@ -127,4 +127,10 @@ pub fn child_of(parent: u32) -> Option<u32> {
     };
     let processes = fs::read_dir("/proc").ok()?;
     processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_child)
+}
+
+/// # Errors
+/// What should hold does not.
+pub fn check(holds: bool, what: &str) -> Outcome<()> {
+    if holds { Ok(()) } else { Err(format!("this does not hold: {what}").into()) }
 }

@@ -88,10 +88,8 @@ impl Stage {
         command.env("TOKIO_WORKER_THREADS", "1");
         let mut gateway = gateway(folder, command, &gateway_config(gateway_port, agent_port))?;
         gateway.wait_for(gateway_port, "/health/ready")?;
-        let wrk = machine.command_on(LOAD_CORE, "wrk");
-        let words = std::iter::once(wrk.get_program()).chain(wrk.get_args());
         Ok(Self {
-            wrk: words.map(|word| word.to_string_lossy().into_owned()).collect(),
+            wrk: words(&machine.command_on(LOAD_CORE, "wrk")),
             proxy,
             gateway,
             agent,
@@ -177,6 +175,12 @@ impl Stage {
     }
 }
 
+/// The program and the arguments of a command, for commands that are made again and again.
+pub fn words(command: &Command) -> Vec<String> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
 /// Whether a translated reply says in 1.0 what the 0.3 agent said.
 fn is_the_task(body: &str) -> Outcome<bool> {
     let mut expected: Value = serde_json::from_str(&payload::reply_1_0())?;
@@ -188,7 +192,8 @@ fn is_the_task(body: &str) -> Outcome<bool> {
     Ok(found == expected)
 }
 
-fn nginx(folder: &Path, name: &str, server: &str, mut command: Command) -> Outcome<Process> {
+/// Starts nginx with one worker and this in its `http` section.
+pub fn nginx(folder: &Path, name: &str, server: &str, mut command: Command) -> Outcome<Process> {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/{name}-{kind};\n", folder.display()))
         .concat();

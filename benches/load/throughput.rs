@@ -1,6 +1,7 @@
 //! Requests per second and CPU per request of each proxy, driven by wrk in rounds that take turns.
 
 use std::fs::{self, File};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -23,9 +24,9 @@ struct Run {
 }
 
 /// What wrk counted.
-struct Counted {
-    requests: u64,
-    duration_us: u64,
+pub struct Counted {
+    pub requests: u64,
+    pub duration_us: u64,
 }
 
 /// All rounds.
@@ -40,7 +41,7 @@ pub struct Throughput {
 /// # Errors
 /// A request failed, or was not answered rightly, or left no record.
 pub fn measure(stage: &mut Stage, rounds: u32, seconds: u32) -> Outcome<Throughput> {
-    fs::write(stage.path("load.lua"), script())?;
+    fs::write(stage.path("load.lua"), wrk_script(&payload::request(Call::Unary)))?;
     for variant in Variant::PROXIED {
         drive(stage, variant, 1)?;
     }
@@ -71,6 +72,14 @@ fn drive(stage: &Stage, variant: Variant, seconds: u32) -> Outcome<Counted> {
     let url = format!("http://127.0.0.1:{}{}", stage.port(variant), variant.path(Call::Unary));
     let mut wrk = stage.wrk();
     wrk.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "-s"]).arg(stage.path("load.lua")).arg(url);
+    wrk_counted(variant.name(), &mut wrk)
+}
+
+/// Runs wrk with a script of [`wrk_script`].
+///
+/// # Errors
+/// A request failed.
+pub fn wrk_counted(name: &str, wrk: &mut Command) -> Outcome<Counted> {
     let output = wrk.output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let numbers = said.lines().find_map(|line| line.strip_prefix("counted "));
@@ -80,7 +89,7 @@ fn drive(stage: &Stage, variant: Variant, seconds: u32) -> Outcome<Counted> {
         return Err(format!("wrk counted {numbers:?}").into());
     };
     if failures > 0 || requests == 0 {
-        return Err(format!("{}: {failures} of {requests} requests failed: {said}", variant.name()).into());
+        return Err(format!("{name}: {failures} of {requests} requests failed: {said}").into());
     }
     Ok(Counted { requests, duration_us })
 }
@@ -104,7 +113,8 @@ fn check_records(stage: &Stage, variant: Variant, requests: u64) -> Outcome<()> 
     Err(format!("{}: of {requests} answers, the book has {answered}", variant.name()).into())
 }
 
-fn script() -> String {
+/// A script for wrk that posts `body` and counts.
+pub fn wrk_script(body: &str) -> String {
     let headers: String =
         payload::headers().iter().map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect();
     format!(
@@ -114,7 +124,7 @@ fn script() -> String {
          local failures = e.connect + e.read + e.write + e.status + e.timeout\n\
          io.write(string.format(\"counted %d %d %d\\n\", summary.requests, summary.duration, failures))\n\
          end\n",
-        payload::request(Call::Unary)
+        body
     )
 }
 

@@ -53,8 +53,21 @@ pub fn check(operation: &Operation, version: Version) -> Result<(), Error> {
 fn ids(operation: &Operation, version: Version) -> Result<(), Error> {
     let too_long = |id: Option<&str>| id.is_some_and(|id| id.len() > ID_BYTES_MAX || id.chars().any(char::is_control));
     let rule = "must be at most 256 bytes without control characters";
-    if too_long(operation.task_id()) {
-        return Err(Error::invalid(task_field(operation, version), rule));
+    let in_paths = "must be at most 256 bytes without control characters, and no part of it between slashes . or ..";
+    if operation.task_id().is_some_and(|id| too_long(Some(id)) || has_dots(id)) {
+        return Err(Error::invalid(task_field(operation, version), in_paths));
+    }
+    let tenant = operation.tenant();
+    if too_long(Some(tenant)) || has_dots(tenant) || (!tenant.is_empty() && tenant.split('/').any(str::is_empty)) {
+        return Err(Error::invalid("tenant", in_paths));
+    }
+    if let Operation::GetPushConfig(proto::GetTaskPushNotificationConfigRequest { id, .. })
+    | Operation::DeletePushConfig(proto::DeleteTaskPushNotificationConfigRequest { id, .. })
+    | Operation::CreatePushConfig(proto::TaskPushNotificationConfig { id, .. }) = operation
+        && (too_long(Some(id)) || has_dots(id))
+    {
+        let field = if version == Version::V1_0 { "id" } else { "pushNotificationConfigId" };
+        return Err(Error::invalid(field, in_paths));
     }
     if too_long(operation.context_id()) {
         let in_message = matches!(operation, Operation::SendMessage(_) | Operation::SendStreamingMessage(_));
@@ -75,6 +88,11 @@ fn ids(operation: &Operation, version: Version) -> Result<(), Error> {
         return Err(Error::invalid(field, "must not name a task or a tenant: it belongs to the message's task"));
     }
     Ok(())
+}
+
+/// Whether it would lead elsewhere in a path, also for a proxy that decodes `%2F` before it looks for dots.
+pub fn has_dots(text: &str) -> bool {
+    text.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
 }
 
 /// A2A 3.1.4: 1 to 100, 50 when absent.

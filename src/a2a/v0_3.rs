@@ -20,6 +20,8 @@ pub use reply::{
 };
 pub use request::{params_from_v0_3, params_to_v0_3};
 
+use serde_json::value::RawValue;
+
 use crate::proto::TaskState;
 
 /// A value that cannot be said in the other version.
@@ -42,6 +44,13 @@ impl ConvertError {
         self.field = format!("{parent}{dot}{}", self.field);
         self
     }
+}
+
+/// A value as 0.3 writes it. What came by protobuf may hold what JSON cannot say: a number that is not finite, a time
+/// out of range.
+fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, ConvertError> {
+    serde_json::value::to_raw_value(value)
+        .map_err(|_| ConvertError::new("", "holds a number that is not finite, or a time out of range"))
 }
 
 /// States as 0.3 spells them; 1.0's unspecified state is 0.3's `unknown`.

@@ -113,8 +113,8 @@ fn digits_of(text: &str, length_max: usize) -> Option<u64> {
     if valid { text.parse().ok() } else { None }
 }
 
-/// The version that the caller names must be spoken here, must be the one of its `methods`' names, and must be named
-/// at all when the operator is strict.
+/// The version that the caller names must be spoken here, and be named at all when the operator is strict. What is
+/// asked in is told by the names of methods and paths: clients that were made for both versions differ in the header.
 ///
 /// # Errors
 /// VersionNotSupported.

@@ -29,8 +29,8 @@ struct Served {
 /// Answers with the card: pure 1.0 for callers that name that version, else the hybrid that all clients read.
 pub(super) async fn serve(doors: &Doors, agent: AgentName, request: Request) -> Response {
     let (mut head, _) = request.into_parts();
-    let arrival = arrival(&doors.gateway, Some(agent), Binding::HttpJson, &mut head);
-    match served(doors, &arrival).await {
+    let mut arrival = arrival(&doors.gateway, Some(agent), Binding::HttpJson, &mut head);
+    match served(doors, &mut arrival).await {
         Ok(served) => {
             let tag = tag(&served.body);
             let mut response = if is_known(&arrival.headers, &tag, served.modified) {
@@ -53,7 +53,7 @@ pub(super) async fn serve(doors: &Doors, agent: AgentName, request: Request) -> 
     }
 }
 
-async fn served(doors: &Doors, arrival: &Arrival) -> Result<Served, Error> {
+async fn served(doors: &Doors, arrival: &mut Arrival) -> Result<Served, Error> {
     let (agent, theirs) = doors.gateway.card(arrival).await?;
     let version = named_version(&arrival.headers, arrival.uri.query())?;
     let face = face(agent, &base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri));

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout_at;
 
 use super::arrival::arrival;
 use super::exchange::Admitted;
@@ -28,6 +29,7 @@ use crate::wire::status;
 mod connect;
 mod grpc;
 mod infrastructure;
+mod message;
 mod reflection;
 mod service;
 mod web_text;
@@ -35,6 +37,7 @@ mod web_text;
 use connect::Connect;
 use grpc::Grpc;
 pub(super) use infrastructure::router as infrastructure;
+use message::Message;
 use service::Ticket;
 
 /// The path of the service, before the name of a method.
@@ -122,6 +125,14 @@ impl Protocol {
             _ => Bytes::from_static(&[0; 5]),
         }
     }
+
+    /// The least body that is one compressed message.
+    const fn compressed_body(self) -> Bytes {
+        match self {
+            Self::Connect => Bytes::from_static(b"?"),
+            _ => Bytes::from_static(&[1, 0, 0, 0, 1, b'?']),
+        }
+    }
 }
 
 /// Serves `method` of the service, for the agent that the path names, if it names one.
@@ -137,28 +148,44 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
         return closing(head.version, error_response(&unknown_type()));
     };
     let mut arrival = arrival(gateway, agent, protocol.binding(), &mut head);
-    let framing = framing(&arrival.headers);
-    let path = format!("/{SERVICE}{method}");
+    let mut framing = framing(&arrival.headers);
     let caller = match gateway.admit(&mut arrival) {
         Ok(caller) => caller,
-        Err(error) => return closing(head.version, refuse(doors, protocol, framing, &path, error).await),
+        Err(error) => return closing(head.version, refuse(doors, protocol, framing, method, error).await),
     };
-    let whole = match may_be(protocol, head.version) {
-        Ok(()) => request::read(gateway, &arrival, body).await.and_then(|body| whole(protocol, body)),
-        Err(error) => Err(error),
+    let read = async {
+        may_be(protocol, head.version)?;
+        let body = request::read(gateway, &arrival, body).await?;
+        let body = if protocol == Protocol::WebText { web_text::decoded(&body)? } else { body };
+        message::read(gateway, &arrival, protocol, &framing, body).await
     };
-    let whole = match whole {
-        Ok(whole) => whole,
+    let read = match arrival.deadline {
+        None => read.await,
+        Some(deadline) => timeout_at(deadline, read).await.unwrap_or_else(|_| {
+            let message = "the caller's deadline passed before the request was read";
+            Err(Error::new(Kind::DeadlineExceeded, message))
+        }),
+    };
+    let message = match read {
+        Ok(message) => message,
         Err(error) => {
             let error = gateway.refuse(&arrival, &caller, error);
-            return closing(head.version, refuse(doors, protocol, framing, &path, error).await);
+            return closing(head.version, refuse(doors, protocol, framing, method, error).await);
         }
     };
-    let ticket = Ticket::admitted(Admitted { arrival, caller });
-    let response = hand_over(doors, protocol, framing, &path, whole, ticket.clone()).await;
-    if let Some(Ok(Admitted { arrival, caller })) = ticket.take() {
+    let (message, stand_in) = match message {
+        Message::Whole(message) => {
+            // In frames, each message says for itself whether it is compressed.
+            framing.remove("content-encoding");
+            (message, protocol.empty_body())
+        }
+        Message::Foreign => (Bytes::new(), protocol.compressed_body()),
+    };
+    let ticket = Ticket::admitted(Admitted { arrival, caller }, message);
+    let response = hand_over(doors, protocol, framing, method, stand_in, ticket.clone()).await;
+    if let Some(Ok((Admitted { arrival, caller }, _))) = ticket.take() {
         // The library refused it before it came to us; its answer says why.
-        let error = Error::new(Kind::InvalidRequest, "the request is not framed as its protocol defines it");
+        let error = Error::new(Kind::InvalidRequest, "the request is not as its protocol defines it");
         gateway.refuse(&arrival, &caller, error);
     }
     response
@@ -179,33 +206,24 @@ fn may_be(protocol: Protocol, version: http::Version) -> Result<(), Error> {
     }
 }
 
-/// The body in bytes; all methods take one message, so there must not be two.
-fn whole(protocol: Protocol, body: Bytes) -> Result<Bytes, Error> {
-    let body = if protocol == Protocol::WebText { web_text::decoded(&body)? } else { body };
-    let announced = |body: &[u8]| Some(u32::from_be_bytes(body.get(1..5)?.try_into().ok()?));
-    match (protocol, announced(&body)) {
-        (Protocol::Connect, _) => Ok(body),
-        (_, Some(length)) if body.len() as u64 > u64::from(length) + 5 => {
-            Err(Error::new(Kind::InvalidRequest, "the method takes one message, and the request has more"))
-        }
-        _ => Ok(body),
-    }
-}
-
 fn framing(headers: &HeaderMap) -> HeaderMap {
     let known = FRAMING.iter().flat_map(|name| headers.get_all(*name).into_iter().map(|value| (*name, value.clone())));
     known.map(|(name, value)| (HeaderName::from_static(name), value)).collect()
 }
 
-/// A refusal in the protocol's own form.
-async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, path: &str, error: Error) -> Response {
+/// A refusal in the protocol's own form. It travels to a method that exists, whatever was asked for, and without what
+/// the library could find wrong before it comes to the refusal.
+async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, method: &str, error: Error) -> Response {
     if protocol == Protocol::Grpc {
         return status::of(&error).into_http::<tonic::body::Body>().map(Body::new);
     }
-    for name in ENCODINGS {
-        framing.remove(name);
+    for name in ENCODINGS.iter().chain(&["connect-protocol-version"]) {
+        framing.remove(*name);
     }
-    hand_over(doors, protocol, framing, path, protocol.empty_body(), Ticket::refused(error)).await
+    let is_known = METHODS.iter().any(|known| known.name == method);
+    let usual = if protocol == Protocol::ConnectStream { "SendStreamingMessage" } else { "SendMessage" };
+    let method = if is_known { method } else { usual };
+    hand_over(doors, protocol, framing, method, protocol.empty_body(), Ticket::refused(error)).await
 }
 
 /// connectrpc writes a gRPC error's status into the head and its details into trailers, where clients that have seen
@@ -222,12 +240,12 @@ async fn with_whole_head(response: Response) -> Response {
     Response::from_parts(head, Body::empty())
 }
 
-/// Lets the protocol's library serve the request.
+/// Lets the protocol's library serve the request, whose message is in the ticket: the body only stands for it.
 async fn hand_over(
     doors: &Doors,
     protocol: Protocol,
     mut framing: HeaderMap,
-    path: &str,
+    method: &str,
     body: Bytes,
     ticket: Ticket,
 ) -> Response {
@@ -239,7 +257,7 @@ async fn hand_over(
     *request.method_mut() = Method::POST;
     *request.headers_mut() = framing;
     request.extensions_mut().insert(ticket);
-    match path.parse() {
+    match format!("/{SERVICE}{method}").parse() {
         Ok(uri) => *request.uri_mut() = uri,
         Err(_) => return super::unknown_path().await,
     }

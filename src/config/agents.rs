@@ -49,6 +49,18 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
         trust_card_url: section.flag("trust_card_url"),
     };
     plaintext(&section, &agent);
+    let speaks_jsonrpc = match agent.url_binding {
+        Some(binding) => binding == Binding::JsonRpc,
+        None => agent.bindings.is_empty() || agent.bindings.contains(&Binding::JsonRpc),
+    };
+    if agent.protocol_version == Some(Version::V0_3) && !speaks_jsonrpc {
+        section.problem(
+            "protocol_version",
+            None,
+            "0.3 agents are called by jsonrpc only",
+            "remove it, or the other bindings",
+        );
+    }
     section.finish();
     agent
 }

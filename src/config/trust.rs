@@ -6,14 +6,27 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 /// The authorities that TLS believes at one agent. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust(Arc<Vec<CertificateDer<'static>>>);
+#[derive(Clone, Debug)]
+pub struct Trust {
+    certificates: Arc<Vec<CertificateDer<'static>>>,
+    /// Of all of them: what tells one trust from another, cheaply and on every call.
+    digest: [u8; 32],
+}
+
+impl PartialEq for Trust {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Trust {}
 
 impl Hash for Trust {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|certificate| certificate.as_ref().hash(state));
+        self.digest.hash(state);
     }
 }
 
@@ -43,13 +56,18 @@ impl Trust {
         for certificate in &found {
             roots.add(certificate.clone()).map_err(TrustError::NoAuthority)?;
         }
-        Ok(Self(Arc::new(found)))
+        let mut digest = Sha256::new();
+        for certificate in &found {
+            digest.update(certificate.len().to_be_bytes());
+            digest.update(certificate);
+        }
+        Ok(Self { certificates: Arc::new(found), digest: digest.finalize().into() })
     }
 
     /// As TLS takes them.
     pub fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.0.iter().cloned());
+        roots.add_parsable_certificates(self.certificates.iter().cloned());
         roots
     }
 }

@@ -197,8 +197,12 @@ impl Kind {
     /// The kind that a bare gRPC status of an agent stands for.
     pub const fn from_status(code: i32) -> Self {
         match code {
+            1 => Self::Canceled,
             3 => Self::InvalidParams,
             4 => Self::DeadlineExceeded,
+            // All that A2A looks up are tasks and what belongs to them.
+            5 => Self::TaskNotFound,
+            8 => Self::Overloaded,
             // 7 is PERMISSION_DENIED: the agent does not let the gateway in.
             7 | 16 => Self::UpstreamRefused,
             12 => Self::UnsupportedOperation,

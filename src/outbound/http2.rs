@@ -20,38 +20,46 @@ use hyper::rt::Executor as _;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::body::Body;
 use tower_service::Service as _;
 
 use super::guard::Guard;
 use super::{OutboundError, broken, unconnected};
+use crate::clock::Clock;
 
 /// How often a peer with calls under way is asked whether it is still there, and how long it may take to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Connections to one host and port; when all are full, calls wait for their turn on the emptiest.
 const CONNECTIONS_MAX: usize = 64;
-/// What an agent may send on one stream, and on one connection, before it is read.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Calls at once on one connection, also where the peer takes more.
+const CALLS_MAX: usize = 128;
+/// What an agent may send on one stream before it is read. The window of a connection is that of all its streams, so
+/// that slow readers of some keep nothing from the others.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 128;
 
 /// Connections by host and port.
 pub(super) struct Pool {
     connector: HttpsConnector<HttpConnector<Guard>>,
     connect_timeout: Duration,
-    hosts: Mutex<HashMap<Box<str>, Arc<Host>>>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    clock: Clock,
 }
 
 #[derive(Default)]
 struct Host {
     connections: Mutex<Vec<Connection>>,
-    /// Held by whoever opens a connection, so that a burst of calls opens one and not many.
-    opening: tokio::sync::Mutex<()>,
+    /// Held by whoever opens a connection, so that a burst of calls opens one and not many. When the last attempt
+    /// failed, and how: those who waited for it have their answer too.
+    opening: tokio::sync::Mutex<Option<(Instant, OutboundError)>>,
 }
 
 struct Connection {
     sender: SendRequest<Body>,
     calls: Arc<AtomicUsize>,
+    /// When it was taken last.
+    taken: Instant,
     /// How many calls its peer takes at once, as it says.
     calls_max: Arc<AtomicUsize>,
 }
@@ -67,15 +75,19 @@ impl Drop for Place {
 
 impl Host {
     /// The first connection that can take another call; with `or_full`, the emptiest when there is none.
-    fn take(&self, or_full: bool) -> Option<(SendRequest<Body>, Place)> {
+    fn take(&self, now: Instant, or_full: bool) -> Option<(SendRequest<Body>, Place)> {
         let mut connections = self.connections.lock().expect("no code panics while holding this");
         connections.retain(|connection| !connection.sender.is_closed());
         let load = |connection: &Connection| connection.calls.load(Ordering::Relaxed);
-        let free = connections.iter().find(|found| load(found) < found.calls_max.load(Ordering::Relaxed));
-        let found = match free {
-            None if or_full && connections.len() >= CONNECTIONS_MAX => connections.iter().min_by_key(|c| load(c)),
+        let has_place = |found: &Connection| load(found) < found.calls_max.load(Ordering::Relaxed).min(CALLS_MAX);
+        let found = match connections.iter().position(has_place) {
+            None if or_full && connections.len() >= CONNECTIONS_MAX => {
+                (0..connections.len()).min_by_key(|at| load(&connections[*at]))
+            }
             free => free,
         }?;
+        let found = &mut connections[found];
+        found.taken = now;
         found.calls.fetch_add(1, Ordering::Relaxed);
         Some((found.sender.clone(), Place(Arc::clone(&found.calls))))
     }
@@ -83,7 +95,7 @@ impl Host {
 
 impl Pool {
     pub(super) fn new(connector: HttpsConnector<HttpConnector<Guard>>, connect_timeout: Duration) -> Self {
-        Self { connector, connect_timeout, hosts: Mutex::default() }
+        Self { connector, connect_timeout, hosts: Mutex::default(), clock: Clock }
     }
 
     /// Sends `request` to the host of `to` and returns when the headers of the answer are there. A request that a
@@ -93,10 +105,7 @@ impl Pool {
         to: &Uri,
         mut request: Request<Body>,
     ) -> Result<Response<Http2Body>, OutboundError> {
-        let authority = to.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        let host = Arc::clone(
-            self.hosts.lock().expect("no code panics while holding this").entry(authority.into()).or_default(),
-        );
+        let host = self.host(to);
         for is_last in [false, true] {
             let (mut sender, place) = self.place(&host, to).await?;
             match sender.try_send_request(request).await {
@@ -110,15 +119,44 @@ impl Pool {
         unreachable!("the second attempt returns")
     }
 
+    fn host(&self, to: &Uri) -> Arc<Host> {
+        let authority = to.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        // The scheme belongs to it: without TLS it is another place, also where both leave the port out.
+        let key = format!("{}://{authority}", to.scheme_str().unwrap_or_default());
+        let mut hosts = self.hosts.lock().expect("no code panics while holding this");
+        Arc::clone(hosts.entry(key).or_default())
+    }
+
     async fn place(&self, host: &Host, to: &Uri) -> Result<(SendRequest<Body>, Place), OutboundError> {
-        if let Some(place) = host.take(false) {
+        let asked = self.clock.instant();
+        if let Some(place) = host.take(asked, false) {
             return Ok(place);
         }
         // If the caller leaves here, another one opens the connection.
-        let _opening = host.opening.lock().await;
-        if let Some(place) = host.take(true) {
+        let mut opening = host.opening.lock().await;
+        if let Some(place) = host.take(self.clock.instant(), true) {
             return Ok(place);
         }
+        match &*opening {
+            Some((failed, error)) if *failed >= asked => return Err(error.clone()),
+            _ => {}
+        }
+        let opened = self.open(host, to).await;
+        *opening = opened.as_ref().err().map(|error| (self.clock.instant(), error.clone()));
+        opened
+    }
+
+    /// Closes the connections that nobody used for `idle`.
+    pub(super) fn close_aged(&self, idle: Duration) {
+        let now = self.clock.instant();
+        let hosts: Vec<_> = self.hosts.lock().expect("no code panics while holding this").values().cloned().collect();
+        for host in hosts {
+            let mut connections = host.connections.lock().expect("no code panics while holding this");
+            connections.retain(|c| c.calls.load(Ordering::Relaxed) > 0 || now - c.taken < idle);
+        }
+    }
+
+    async fn open(&self, host: &Host, to: &Uri) -> Result<(SendRequest<Body>, Place), OutboundError> {
         let connecting = async {
             let io = self.connector.clone().call(to.clone()).await.map_err(unconnected)?;
             let handshake = http2::Builder::new(TokioExecutor::new())
@@ -144,7 +182,8 @@ impl Pool {
                 tracing::debug!(%error, "an HTTP/2 connection to an agent ended");
             }
         });
-        let connection = Connection { sender: sender.clone(), calls: Arc::new(AtomicUsize::new(1)), calls_max };
+        let taken = self.clock.instant();
+        let connection = Connection { sender: sender.clone(), calls: Arc::new(AtomicUsize::new(1)), taken, calls_max };
         let place = Place(Arc::clone(&connection.calls));
         host.connections.lock().expect("no code panics while holding this").push(connection);
         Ok((sender, place))

@@ -276,6 +276,10 @@ fn places(agent: &Agent) -> Vec<Url> {
 fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_until: Instant) -> Known {
     let endpoints = endpoints(agent, None, outbound);
     let (version, binding) = (endpoints[0].version, endpoints[0].binding.as_str());
+    if places(agent).is_empty() {
+        let card = card::synthesised(agent.name(), &agent.settings.description);
+        return Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true };
+    }
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::warn!(agent = agent.name(), reason = %error, source, %version, binding,
         "the agent's card cannot be read; it is called as shown. Set card_url, or bindings and protocol_version");

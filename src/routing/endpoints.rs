@@ -99,6 +99,7 @@ fn endpoint(
     let registered = registered(agent);
     let claimed = claimed(agent, interface);
     let same_origin = claimed.as_ref().and_then(|url| registered.at(url));
+    let is_registered_origin = same_origin.is_some();
     let trusted =
         || claimed.as_ref().filter(|_| agent.settings.trust_card_url).and_then(|url| outbound.claimed(url).ok());
     match same_origin.or_else(trusted) {
@@ -108,6 +109,7 @@ fn endpoint(
             binding,
             version,
             tenant: interface.tenant.clone(),
+            is_registered_origin,
         }),
         None => (binding == at_url).then(|| at_its_url(agent, binding, version, interface.tenant.clone())),
     }
@@ -135,7 +137,7 @@ fn registered(agent: &Agent) -> Destination {
 
 fn at_its_url(agent: &Agent, binding: Binding, version: Version, tenant: String) -> Endpoint {
     let label: Arc<str> = agent.settings.url.as_str().into();
-    Endpoint { destination: registered(agent), binding, version, tenant, label }
+    Endpoint { destination: registered(agent), binding, version, tenant, is_registered_origin: true, label }
 }
 
 #[cfg(test)]

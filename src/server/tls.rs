@@ -21,6 +21,8 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 pub(super) struct Tls {
     settings: TlsSettings,
     config: ArcSwap<ServerConfig>,
+    /// What the files held at the start.
+    first: TlsFiles,
 }
 
 impl Tls {
@@ -28,7 +30,7 @@ impl Tls {
     /// The files changed since the configuration was checked, and are of no use now.
     pub(super) fn new(settings: &TlsSettings) -> io::Result<Self> {
         let files = settings.read().map_err(|(key, problem)| invalid(format!("tls.{key} {problem}")))?;
-        Ok(Self { settings: settings.clone(), config: ArcSwap::from(config(&files)?) })
+        Ok(Self { settings: settings.clone(), config: ArcSwap::from(config(&files)?), first: files })
     }
 
     /// Secures a connection. The caller bounds how long that may take.
@@ -39,18 +41,21 @@ impl Tls {
     /// Looks at the files until `stop`; new connections get what is in them. Files that are of no use, such as half a
     /// certificate while it is being written, change nothing.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut known = self.settings.read().ok().map(|files| described(&files));
+        let mut known = described(&self.first);
         let mut complained = None;
         while timeout(self.settings.reload, stop.cancelled()).await.is_err() {
             let settings = self.settings.clone();
             let read = tokio::task::spawn_blocking(move || settings.read()).await;
             match read.unwrap_or_else(|error| Err(("cert_file", error.to_string()))) {
-                Ok(files) if known != Some(described(&files)) => {
-                    if let Ok(config) = config(&files) {
-                        self.config.store(config);
-                        known = Some(described(&files));
-                        complained = None;
-                        tracing::info!("the certificate was read again; new connections use it");
+                Ok(files) if known != described(&files) => {
+                    known = described(&files);
+                    complained = None;
+                    match config(&files) {
+                        Ok(config) => {
+                            self.config.store(config);
+                            tracing::info!("the certificate was read again; new connections use it");
+                        }
+                        Err(error) => tracing::warn!(%error, "the new certificate is of no use; the one before stays"),
                     }
                 }
                 Ok(_) => {}

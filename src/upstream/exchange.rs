@@ -187,8 +187,8 @@ fn headers(permitted: &Permitted<'_>, endpoint: &Endpoint) -> HeaderMap {
             headers.insert(name, value.clone());
         }
     }
-    // The operator's word is the last.
-    for (name, value) in &agent.settings.headers {
+    // The operator's word is the last. It holds credentials, which are for the registered origin only.
+    for (name, value) in agent.settings.headers.iter().filter(|_| endpoint.is_registered_origin) {
         headers.insert(name, value.clone());
     }
     headers

@@ -3,12 +3,15 @@
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use http::Uri;
-use tonic::codec::CompressionEncoding;
+use http::{HeaderMap, Uri};
+use hyper::body::Frame;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -20,6 +23,7 @@ use crate::error::{Error, Kind, Sent};
 use crate::operation::Rpc;
 use crate::outbound::{Destination, Http2Body, Outbound, OutboundError};
 use crate::proto::StreamResponse;
+use crate::wire::body::{BodyError, Passing};
 use crate::wire::grpc::Encoded;
 use crate::wire::grpc::service::a2_a_service_client::A2AServiceClient;
 use crate::wire::{proto, status};
@@ -29,10 +33,11 @@ use crate::wire::{proto, status};
 struct Transport {
     outbound: Arc<Outbound>,
     to: Destination,
+    passing: Arc<Mutex<Passing>>,
 }
 
 impl tower_service::Service<http::Request<tonic::body::Body>> for Transport {
-    type Response = http::Response<Http2Body>;
+    type Response = http::Response<Counted>;
     type Error = OutboundError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, OutboundError>> + Send>>;
 
@@ -41,14 +46,58 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Transport {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let Self { outbound, to } = self.clone();
-        Box::pin(async move { outbound.send_http2(&to, request).await })
+        let Self { outbound, to, passing } = self.clone();
+        Box::pin(async move {
+            let mut response = outbound.send_http2(&to, request).await?;
+            without_broken_details(response.headers_mut());
+            Ok(response.map(|body| Counted { body, passing }))
+        })
+    }
+}
+
+/// An answer whose bytes are counted while tonic gathers them, and whose trailers can be read.
+struct Counted {
+    body: Http2Body,
+    passing: Arc<Mutex<Passing>>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(frame) = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
+        let mut frame = frame?;
+        if let Some(data) = frame.data_ref() {
+            self.passing.lock().expect("no code panics while holding this").add(data.len())?;
+        }
+        if let Some(trailers) = frame.trailers_mut() {
+            without_broken_details(trailers);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// tonic panics over details that are not base64.
+fn without_broken_details(headers: &mut HeaderMap) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, config);
+    if headers.get_all(DETAILS).iter().any(|details| engine.decode(details).is_err()) {
+        headers.remove(DETAILS);
     }
 }
 
 pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
     let bytes = asked.bytes(Form::Proto)?;
-    let mut client = client(exchange, exchange.upstream.settings.limits.reply_bytes_max);
+    let passing = Arc::new(Mutex::new(Passing::new(exchange.upstream.budget.clone())));
+    let mut client = client(exchange, exchange.upstream.settings.limits.reply_bytes_max, &passing);
     let (bytes, metadata) = match asked.rpc() {
         Rpc::SendMessage => taken(client.send_message(request(exchange, bytes)).await),
         Rpc::GetTask => taken(client.get_task(request(exchange, bytes)).await),
@@ -61,6 +110,7 @@ pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<
         Rpc::DeletePushConfig => taken(client.delete_task_push_notification_config(request(exchange, bytes)).await),
         Rpc::SendStreamingMessage | Rpc::SubscribeToTask => unreachable!("streams are opened"),
     }?;
+    passing.lock().expect("no code panics while holding this").arrived();
     let bytes = exchange.upstream.budget.hold(bytes).await.map_err(failure::of_body)?;
     let content = proto::read_answer(asked.rpc(), bytes, &exchange.upstream.settings.limits.json)?;
     Ok(Answered { content, extensions: ExtensionUri::all_in(metadata.as_ref()), attempts: 1 })
@@ -68,7 +118,8 @@ pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<
 
 pub(super) async fn open(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Source>, Error> {
     let bytes = asked.bytes(Form::Proto)?;
-    let mut client = client(exchange, exchange.upstream.settings.limits.event_bytes_max);
+    let passing = Arc::new(Mutex::new(Passing::new(exchange.upstream.budget.clone())));
+    let mut client = client(exchange, exchange.upstream.settings.limits.event_bytes_max, &passing);
     let response: Response<Streaming<Encoded<StreamResponse>>> = match asked.rpc() {
         Rpc::SubscribeToTask => client.subscribe_to_task(request(exchange, bytes)).await,
         _ => client.send_streaming_message(request(exchange, bytes)).await,
@@ -76,17 +127,17 @@ pub(super) async fn open(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<A
     .map_err(|status| of_status(&status))?;
     let (metadata, events, _) = response.into_parts();
     let extensions = ExtensionUri::all_in(metadata.as_ref());
-    Ok(Answered { content: Source::grpc(events, exchange.upstream), extensions, attempts: 1 })
+    Ok(Answered { content: Source::grpc(events, passing, exchange.upstream), extensions, attempts: 1 })
 }
 
-fn client(exchange: &Exchange<'_>, bytes_max: usize) -> A2AServiceClient<Transport> {
+/// No compression is asked for, as in the other bindings.
+fn client(exchange: &Exchange<'_>, bytes_max: usize, passing: &Arc<Mutex<Passing>>) -> A2AServiceClient<Transport> {
     let to = exchange.endpoint.destination.clone();
-    let origin: Uri = to.uri().clone();
-    let transport = Transport { outbound: Arc::clone(&exchange.upstream.outbound), to };
+    let origin: Uri = to.origin();
+    let transport = Transport { outbound: Arc::clone(&exchange.upstream.outbound), to, passing: Arc::clone(passing) };
     A2AServiceClient::with_origin(transport, origin)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(usize::MAX)
-        .accept_compressed(CompressionEncoding::Gzip)
 }
 
 fn request<T>(exchange: &Exchange<'_>, bytes: Bytes) -> Request<Encoded<T>> {
@@ -110,6 +161,9 @@ pub(super) fn of_status(status: &Status) -> Error {
         if let Some(error) = error.downcast_ref::<OutboundError>() {
             return failure::of_outbound(error.clone());
         }
+        if let Some(BodyError::NoBudget) = error.downcast_ref() {
+            return failure::of_body(BodyError::NoBudget);
+        }
         if error.is::<hyper::Error>() {
             let message = "the connection to the agent broke; it may have the request";
             return Error::new(Kind::UpstreamUnavailable, message).sent_is(Sent::Maybe).because(status.clone());
@@ -119,7 +173,7 @@ pub(super) fn of_status(status: &Status) -> Error {
     // The client has no other way to say what it found than a status in its own words.
     let is_ours = status.details().is_empty();
     let said = status.message();
-    if is_ours && (said.contains("protocol error") || said.starts_with("Error decompressing")) {
+    if is_ours && (said.starts_with("protocol error") || said.starts_with("Error decompressing")) {
         let message = "the agent's answer is not gRPC as it should be";
         return Error::new(Kind::InvalidAgentResponse, message).because(status.clone());
     }

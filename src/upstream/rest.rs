@@ -50,7 +50,7 @@ async fn send(
     verb: Option<Method>,
     accept: HeaderValue,
 ) -> Result<(Response<ReplyBody>, u32), Error> {
-    let target = rest::target(asked.operation, asked.tenant);
+    let target = rest::target(asked.operation, asked.tenant)?;
     let to = exchange.endpoint.destination.below(&target.path_and_query);
     let to = to.ok_or_else(|| Error::new(Kind::InvalidParams, "an id is too long for an address"))?;
     let body = if target.has_body {

@@ -4,6 +4,7 @@
 //! has a size limit, a pace limit, and a share of one byte budget for the whole process.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -127,6 +128,68 @@ where
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
     Ok(share.held_by(bytes))
+}
+
+/// Gathers what `next` writes into the piece that it is given, until it writes nothing more: for what grows as it is
+/// decoded. The bytes hold their share of the budget as those of [`read`] do.
+///
+/// # Errors
+/// As [`BodyError`] says; what was gathered is dropped.
+pub async fn gather(
+    bytes_max: usize,
+    budget: &Budget,
+    mut next: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> Result<Bytes, BodyError> {
+    let mut share = Share { budget, permit: None, units: 0 };
+    let mut gathered = BytesMut::new();
+    let mut piece = [0; 4 * UNIT_BYTES];
+    loop {
+        let length = next(&mut piece).map_err(|error| BodyError::Broken(error.into()))?;
+        if length == 0 {
+            return Ok(share.held_by(gathered.freeze()));
+        }
+        if gathered.len() + length > bytes_max {
+            return Err(BodyError::TooLarge(bytes_max));
+        }
+        share.grow(gathered.len() + length).await?;
+        gathered.extend_from_slice(&piece[..length]);
+    }
+}
+
+/// Bytes on their way through somebody else's buffers, counted as they pass.
+#[derive(Debug)]
+pub struct Passing {
+    budget: Budget,
+    bytes: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Passing {
+    pub fn new(budget: Budget) -> Self {
+        Self { budget, bytes: 0, permit: None }
+    }
+
+    /// Counts more bytes.
+    ///
+    /// # Errors
+    /// NoBudget when there is no memory for them now.
+    pub fn add(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let units = (self.bytes + bytes).div_ceil(UNIT_BYTES) - self.bytes.div_ceil(UNIT_BYTES);
+        let units = u32::try_from(units).map_err(|_| BodyError::NoBudget)?;
+        let more = Arc::clone(&self.budget.0).try_acquire_many_owned(units).map_err(|_| BodyError::NoBudget)?;
+        self.bytes += bytes;
+        match &mut self.permit {
+            Some(known) => known.merge(more),
+            None => self.permit = Some(more),
+        }
+        Ok(())
+    }
+
+    /// What was counted has arrived, and is counted where it is now.
+    pub fn arrived(&mut self) {
+        self.bytes = 0;
+        self.permit = None;
+    }
 }
 
 /// When to give up on the next piece: after the longest pause, sooner when the sender is behind the least rate.

@@ -1,11 +1,12 @@
 //! Answers and events in any form: forwarded as they are where caller and agent agree, translated where not.
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use super::{json, proto as protobuf};
 use crate::a2a::required;
 use crate::a2a::v0_3::StreamWriter;
-use crate::call::{Answer, Content, Event, Form, PayloadKind, Peek, Raw, Response};
+use crate::call::{Answer, Content, Event, EventStream, Form, PayloadKind, Peek, Raw, Reply, ReplyBody, Response};
 use crate::error::{Error, Kind};
 use crate::operation::{Operation, Rpc, Version};
 use crate::proto::send_message_response::Payload as Sent;
@@ -52,6 +53,46 @@ pub fn write_answer(answer: Answer, form: Form) -> Result<Bytes, Error> {
             }
         }
     }
+}
+
+/// A reply in `form`, whatever form the agent spoke. A card stays typed, for it is rewritten before it is written.
+///
+/// # Errors
+/// InvalidAgentResponse for what cannot be translated; in a stream, it is the last item.
+pub fn reply_in(reply: Reply, form: Form) -> Result<Reply, Error> {
+    let Reply { meta, body } = reply;
+    let body = match body {
+        ReplyBody::One(answer) if answer.rpc == Rpc::GetExtendedAgentCard => ReplyBody::One(answer),
+        ReplyBody::One(answer) => {
+            let (rpc, peek) = (answer.rpc, answer.peek.clone());
+            let content = Content::Raw(Raw { form, bytes: write_answer(answer, form)? });
+            ReplyBody::One(Answer { rpc, content, peek })
+        }
+        ReplyBody::Stream(events) => ReplyBody::Stream(events_in(events, form)),
+    };
+    Ok(Reply { meta, body })
+}
+
+fn events_in(events: EventStream, form: Form) -> EventStream {
+    let mut writer = EventWriter::new(form);
+    let written = events.flat_map(move |event| {
+        let peek = event.as_ref().map(|event| event.peek.clone()).unwrap_or_default();
+        let items: Vec<_> = match event.and_then(|event| writer.write(event)) {
+            Err(error) => vec![Err(error)],
+            Ok(messages) => {
+                let event = |bytes| Event { content: Content::Raw(Raw { form, bytes }), peek: peek.clone() };
+                messages.into_iter().map(|bytes| Ok(event(bytes))).collect()
+            }
+        };
+        futures_util::stream::iter(items)
+    });
+    // What cannot be translated is the end, whatever the agent says afterwards.
+    let until_error = written.scan(false, |failed, item| {
+        let ended = *failed;
+        *failed |= item.is_err();
+        std::future::ready(if ended { None } else { Some(item) })
+    });
+    until_error.boxed()
 }
 
 /// An answer that had to be decoded.

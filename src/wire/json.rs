@@ -65,9 +65,12 @@ pub fn read_request_with(
 }
 
 /// The members of an operation's request in 1.0.
-pub fn members(operation: &Operation) -> Map<String, Value> {
-    let json = write_request(operation, Version::V1_0).expect("1.0 can say every operation");
-    serde_json::from_slice(&json).expect("a request is an object")
+///
+/// # Errors
+/// As [`write_request`].
+pub fn members(operation: &Operation) -> Result<Map<String, Value>, Error> {
+    let json = write_request(operation, Version::V1_0)?;
+    Ok(serde_json::from_slice(&json).expect("a request is an object"))
 }
 
 fn bad_request(error: ScanError) -> Error {
@@ -158,7 +161,12 @@ pub fn write_request(operation: &Operation, version: Version) -> Result<Bytes, E
         Operation::GetExtendedAgentCard(r) => serde_json::to_vec(r),
         Operation::DeletePushConfig(r) => serde_json::to_vec(r),
     };
-    Ok(Bytes::from(json.expect("a request that was read can be written")))
+    json.map(Bytes::from).map_err(|error| {
+        // Protobuf has such values, JSON has not.
+        let message =
+            "a number that is not finite, or a time out of range, cannot be said in JSON, which the agent speaks";
+        Error::new(Kind::InvalidParams, message).because(error)
+    })
 }
 
 /// Takes an agent's result. It is decoded only when the scan cannot tell what the record needs of it.
@@ -273,7 +281,9 @@ pub fn write_response(response: &Response, version: Version) -> Result<Bytes, Er
         }
         (Response::ListTasks(r), Version::V0_3) => v0_3::list_to_v0_3(r).map(text).map_err(|e| malformed(&e)),
         (Response::PushConfig(r), Version::V0_3) => vec(serde_json::to_vec(&v0_3::push_config_to_v0_3(r))),
-        (Response::PushConfigs(r), Version::V0_3) => Ok(text(v0_3::push_configs_to_v0_3(r))),
+        (Response::PushConfigs(r), Version::V0_3) => {
+            v0_3::push_configs_to_v0_3(r).map(text).map_err(|error| malformed(&error))
+        }
         (Response::Card(r), Version::V0_3) => v0_3::card_to_v0_3(r).map(text).map_err(|error| malformed(&error)),
     }
 }

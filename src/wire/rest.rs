@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::{Map, Value};
 
 use super::json;
+use crate::a2a::required::has_dots;
 use crate::call::Raw;
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
@@ -115,7 +116,7 @@ fn member(variable: &str) -> &'static str {
 /// One segment, which may hold anything but what could be taken for a path.
 fn decoded(segment: &str) -> Option<String> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
-    (!matches!(&*text, "" | "." | "..")).then(|| text.into_owned())
+    (!text.is_empty() && !has_dots(&text)).then(|| text.into_owned())
 }
 
 /// Reads a request: its path, its query and its body, in which path variables win (A2A 11.5).
@@ -180,7 +181,10 @@ fn set_tenant(members: &mut Map<String, Value>, tenant: &str) -> Result<(), Erro
 /// ignored with the decoding.
 fn from_query(query: &str) -> Result<Map<String, Value>, Error> {
     let mut members = Map::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX) {
+    if query.split('&').count() > PARAMETERS_MAX {
+        return Err(Error::new(Kind::InvalidParams, format!("the query has more than {PARAMETERS_MAX} parameters")));
+    }
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let text = |part: &str| {
             let spaced: Cow<'_, str> = if part.contains('+') { part.replace('+', " ").into() } else { part.into() };
@@ -212,13 +216,16 @@ pub struct Target {
 }
 
 /// The target of `operation` for this tenant. A subscription goes by POST, as the SDKs have it.
-pub fn target(operation: &Operation, tenant: &str) -> Target {
+///
+/// # Errors
+/// InvalidParams for an id or a tenant that would lead elsewhere, and for what JSON cannot say.
+pub fn target(operation: &Operation, tenant: &str) -> Result<Target, Error> {
     let method = operation.method();
-    let mut members = json::members(operation);
+    let mut members = json::members(operation)?;
     members.remove("tenant");
     let mut path = String::new();
-    for segment in tenant.split('/').filter(|segment| !segment.is_empty()) {
-        path += &format!("/{}", encoded(segment));
+    for part in tenant.split('/').filter(|_| !tenant.is_empty()) {
+        path += &format!("/{}", segment("tenant", part)?);
     }
     for expected in method.http.1.trim_start_matches('/').split('/') {
         path.push('/');
@@ -226,7 +233,7 @@ pub fn target(operation: &Operation, tenant: &str) -> Target {
             None => path += expected,
             Some((name, custom)) => {
                 let value = members.remove(member(name)).unwrap_or_default();
-                path += &encoded(value.as_str().unwrap_or_default());
+                path += &segment(member(name), value.as_str().unwrap_or_default())?;
                 path += custom;
             }
         }
@@ -240,7 +247,18 @@ pub fn target(operation: &Operation, tenant: &str) -> Target {
         }
     }
     let verb = if is_subscription { Verb::POST } else { method.http.0.clone() };
-    Target { verb, path_and_query: path, has_body }
+    Ok(Target { verb, path_and_query: path, has_body })
+}
+
+/// One segment of a path.
+fn segment(name: &str, text: &str) -> Result<String, Error> {
+    if text.is_empty() || has_dots(text) {
+        return Err(Error::invalid(
+            name,
+            "cannot stand in the address of the agent: it is empty, or has . or .. in it",
+        ));
+    }
+    Ok(encoded(text))
 }
 
 fn parameter(name: &str, value: &Value) -> Option<String> {

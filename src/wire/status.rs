@@ -12,6 +12,9 @@ use tonic_types::pb;
 use crate::error::{AgentError, Error, FieldViolation, Kind, Origin, Sent};
 
 const TYPE_PREFIX: &str = "type.googleapis.com/google.rpc.";
+/// In gRPC both travel as headers, which clients bound at 8 KiB and more.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+const DETAILS_BYTES_MAX: usize = 4_096;
 /// A 0.3 agent's error data beyond this does not go along to a 1.0 caller.
 const AGENT_DATA_BYTES_MAX: usize = 4_096;
 /// Entries of metadata, and violations, that are taken over from an agent's error.
@@ -61,8 +64,13 @@ pub fn json_violations(error: &Error) -> Value {
 
 /// The status that tells a caller of gRPC, gRPC-Web or Connect about `error`. An agent's own goes on as it was.
 pub fn of(error: &Error) -> Status {
-    if let Some(AgentError::Status { code, message, details }) = error.from_agent() {
-        return Status::with_details(Code::from_i32(*code), message.clone(), details.clone());
+    match error.from_agent() {
+        Some(AgentError::Status { code, message, details })
+            if message.len() <= MESSAGE_BYTES_MAX && details.len() <= DETAILS_BYTES_MAX =>
+        {
+            return Status::with_details(Code::from_i32(*code), message.clone(), details.clone());
+        }
+        _ => {}
     }
     let code = error.kind().row().grpc as i32;
     let info = pb::ErrorInfo {
@@ -84,8 +92,18 @@ pub fn of(error: &Error) -> Status {
         let retry_delay = prost_types::Duration::try_from(after).ok();
         details.push(any("RetryInfo", &pb::RetryInfo { retry_delay }));
     }
-    let status = pb::Status { code, message: error.message().to_owned(), details };
-    Status::with_details(Code::from_i32(code), error.message(), Bytes::from(status.encode_to_vec()))
+    let mut message = error.message();
+    while message.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message = &message[..end];
+    }
+    let mut status = pb::Status { code, message: message.to_owned(), details };
+    if status.encoded_len() > DETAILS_BYTES_MAX {
+        // What it is stays, what more is said of it goes.
+        let bare = pb::ErrorInfo { metadata: std::collections::HashMap::new(), ..info };
+        status.details = vec![any("ErrorInfo", &bare)];
+    }
+    Status::with_details(Code::from_i32(code), message, Bytes::from(status.encode_to_vec()))
 }
 
 fn any(name: &str, message: &impl prost::Message) -> prost_types::Any {

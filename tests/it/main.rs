@@ -15,6 +15,7 @@ mod documents;
 mod errors;
 mod fidelity;
 mod grpc;
+mod hostile;
 mod own_tls;
 mod parity;
 mod protojson;

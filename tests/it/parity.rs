@@ -82,7 +82,7 @@ fn by_rest(stage: &Shared, seen: &Seen) -> FakeReply {
     let rpc = route.method.rpc;
     let (operation, _) =
         switchboard::wire::rest::read_request(&route, Some(query), seen.body.clone(), &LIMITS).expect("a request");
-    match expected(stage, rpc, Value::Object(wire_json::members(&operation))) {
+    match expected(stage, rpc, Value::Object(wire_json::members(&operation).expect("JSON"))) {
         Expected::One(answer) => FakeReply::json(if answer.is_null() { "{}".to_owned() } else { answer.to_string() }),
         Expected::Stream(events) => {
             let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
@@ -100,7 +100,7 @@ fn by_rest(stage: &Shared, seen: &Seen) -> FakeReply {
 
 fn by_grpc(stage: &Shared, heard: &Heard) -> Said {
     let (operation, _) = wire_proto::read_request(heard.rpc, heard.message.clone(), &LIMITS).expect("a request");
-    match expected(stage, heard.rpc, Value::Object(wire_json::members(&operation))) {
+    match expected(stage, heard.rpc, Value::Object(wire_json::members(&operation).expect("JSON"))) {
         Expected::One(answer) => Said::One(in_proto(heard.rpc, &answer)),
         Expected::Stream(events) => {
             let events = events.iter().map(|event| serde_json::from_value(event.clone()).expect("an event"));
@@ -170,7 +170,7 @@ async fn every_door_and_every_binding_say_the_same() {
                 let asked = stage.lock().unwrap().asked.clone();
                 assert_eq!(asked.len(), 1, "{name}: the agent was asked once");
                 assert_eq!(asked[0].0, case.rpc, "{name}");
-                let sent = Value::Object(wire_json::members(&operation(case.rpc, &case.request)));
+                let sent = Value::Object(wire_json::members(&operation(case.rpc, &case.request)).expect("JSON"));
                 assert_eq!(settled(&asked[0].1), settled(&sent), "{name}: what the agent read");
                 compared += 1;
             }

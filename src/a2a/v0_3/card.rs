@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ConvertError;
-use super::reply::raw;
+use super::raw;
 use super::request::parse;
 use crate::operation::Version;
 use crate::proto;
@@ -202,7 +202,7 @@ pub fn card_to_v0_3(new: &proto::AgentCard) -> Result<Box<RawValue>, ConvertErro
         let field = format!("securitySchemes.{name}");
         Ok((name.clone(), OldScheme::from_new(scheme).map_err(|problem| ConvertError::new(field, problem))?))
     });
-    Ok(raw(&OldCard {
+    raw(&OldCard {
         protocol_version: Some(if primary.protocol_version.is_empty() {
             "0.3".to_owned()
         } else {
@@ -229,7 +229,7 @@ pub fn card_to_v0_3(new: &proto::AgentCard) -> Result<Box<RawValue>, ConvertErro
         skills: new.skills.iter().map(OldSkill::from_new).collect(),
         supports_authenticated_extended_card: capabilities.extended_agent_card,
         signatures: some_list(new.signatures.clone()),
-    }))
+    })
 }
 
 fn some_list<T>(list: Vec<T>) -> Option<Vec<T>> {

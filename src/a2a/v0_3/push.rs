@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::ConvertError;
-use super::reply::raw;
+use super::raw;
 use super::request::parse;
 use super::types as old;
 use crate::proto;
@@ -48,7 +48,9 @@ pub fn push_configs_from_v0_3(json: &[u8]) -> Result<proto::ListTaskPushNotifica
 }
 
 /// Writes that array. Its pages cannot be told in 0.3.
-pub fn push_configs_to_v0_3(new: &proto::ListTaskPushNotificationConfigsResponse) -> Box<RawValue> {
+pub fn push_configs_to_v0_3(
+    new: &proto::ListTaskPushNotificationConfigsResponse,
+) -> Result<Box<RawValue>, ConvertError> {
     raw(&new.configs.iter().map(push_config_to_v0_3).collect::<Vec<_>>())
 }
 

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::request::parse;
 use super::types as old;
-use super::{ConvertError, state_by_name, state_name};
+use super::{ConvertError, raw, state_by_name, state_name};
 use crate::call::PayloadKind;
 use crate::proto::part::Content;
 use crate::proto::send_message_response::Payload as Sent;
@@ -260,8 +260,8 @@ pub fn send_response_from_v0_3(
 /// Writes the result of a send for a 0.3 reader.
 pub fn send_response_to_v0_3(new: &proto::SendMessageResponse) -> Result<Box<RawValue>, ConvertError> {
     match &new.payload {
-        Some(Sent::Task(task)) => Ok(raw(&task_to_v0_3(task)?)),
-        Some(Sent::Message(message)) => Ok(raw(&message_to_v0_3(message)?)),
+        Some(Sent::Task(task)) => raw(&task_to_v0_3(task)?),
+        Some(Sent::Message(message)) => raw(&message_to_v0_3(message)?),
         None => Err(ConvertError::new("", "has neither a task nor a message")),
     }
 }
@@ -316,16 +316,16 @@ fn kind_of(tag: &old::Tag) -> Result<PayloadKind, ConvertError> {
 /// Writes one event for a 0.3 reader, without regard to what came before it; see [`StreamWriter`].
 pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, ConvertError> {
     match &new.payload {
-        Some(Payload::Task(task)) => Ok(raw(&task_to_v0_3(task)?)),
-        Some(Payload::Message(message)) => Ok(raw(&message_to_v0_3(message)?)),
+        Some(Payload::Task(task)) => raw(&task_to_v0_3(task)?),
+        Some(Payload::Message(message)) => raw(&message_to_v0_3(message)?),
         Some(Payload::StatusUpdate(update)) => {
             let (status, metadata) = (update.status.as_ref(), update.metadata.clone());
-            Ok(raw(&status_update_to_v0_3(&update.task_id, &update.context_id, status, metadata)?))
+            raw(&status_update_to_v0_3(&update.task_id, &update.context_id, status, metadata)?)
         }
         Some(Payload::ArtifactUpdate(update)) => {
             let artifact =
                 update.artifact.as_ref().map(artifact_to_v0_3).transpose().map_err(|e| e.inside("artifact"))?;
-            Ok(raw(&old::TaskArtifactUpdateEvent {
+            raw(&old::TaskArtifactUpdateEvent {
                 kind: "artifact-update",
                 task_id: update.task_id.clone(),
                 context_id: update.context_id.clone(),
@@ -333,7 +333,7 @@ pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, Conve
                 append: update.append,
                 last_chunk: update.last_chunk,
                 metadata: update.metadata.clone(),
-            }))
+            })
         }
         None => Err(ConvertError::new("", "has no payload")),
     }
@@ -358,14 +358,10 @@ fn status_update_to_v0_3(
 
 /// Writes the answer to `tasks/list`.
 pub fn list_to_v0_3(new: &proto::ListTasksResponse) -> Result<Box<RawValue>, ConvertError> {
-    Ok(raw(&old::ListTasksResult {
+    raw(&old::ListTasksResult {
         tasks: new.tasks.iter().map(task_to_v0_3).collect::<Result<_, _>>()?,
         next_page_token: new.next_page_token.clone(),
         page_size: new.page_size,
         total_size: new.total_size,
-    }))
-}
-
-pub(super) fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("timestamps were checked when they were read")
+    })
 }

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::types as old;
-use super::{ConvertError, push, reply, state_by_name};
+use super::{ConvertError, push, raw, reply, state_by_name};
 use crate::operation::{Operation, Rpc};
 use crate::proto;
 
@@ -62,7 +62,7 @@ pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, Co
     let task = |id: &str| old::TaskParams { id: id.to_owned(), ..Default::default() };
     let push_params =
         |task_id: &str, id: &str| old::TaskParams { push_notification_config_id: id.to_owned(), ..task(task_id) };
-    Ok(Some(match operation {
+    let params = match operation {
         Operation::SendMessage(r) | Operation::SendStreamingMessage(r) => raw(&send_params(r)?),
         Operation::GetTask(r) => raw(&old::TaskParams { history_length: r.history_length, ..task(&r.id) }),
         Operation::ListTasks(_) => return Ok(None),
@@ -73,11 +73,8 @@ pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, Co
         Operation::ListPushConfigs(r) => raw(&task(&r.task_id)),
         Operation::GetExtendedAgentCard(_) => raw(&serde_json::Map::new()),
         Operation::DeletePushConfig(r) => raw(&push_params(&r.task_id, &r.id)),
-    }))
-}
-
-fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("checked types serialize")
+    };
+    params.map(Some)
 }
 
 /// Parses, and on failure says where: the path is only tracked in a second pass.

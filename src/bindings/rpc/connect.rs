@@ -1,5 +1,5 @@
-//! Connect, gRPC-Web, and gRPC with JSON, by connectrpc: its dispatcher hands over encoded messages, and takes them
-//! back encoded.
+//! Connect, gRPC-Web, and gRPC with JSON, by connectrpc: its dispatcher takes
+//! messages that are encoded already.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -74,11 +74,10 @@ impl Dispatch {
         &self,
         path: &str,
         context: &RequestContext,
-        message: Bytes,
         format: CodecFormat,
     ) -> impl Future<Output = Result<Written, ConnectError>> + Send + 'static {
         let service = self.service.clone();
-        let admitted = Ticket::of(context.extensions());
+        let travelling = Ticket::of(context.extensions());
         let rpc = method(path).map(|method| method.rpc);
         async move {
             let Some(rpc) = rpc else { return Err(ConnectError::unimplemented("there is no such method")) };
@@ -86,7 +85,7 @@ impl Dispatch {
                 CodecFormat::Proto => Form::Proto,
                 _ => Form::Json(Version::V1_0),
             };
-            service.answer(admitted, rpc, form, message).await.map_err(|error| connect_error(&error))
+            service.answer(travelling, rpc, form).await.map_err(|error| connect_error(&error))
         }
     }
 }
@@ -100,16 +99,10 @@ impl Dispatcher for Dispatch {
         Some(if method.streams { MethodDescriptor::server_streaming() } else { MethodDescriptor::unary(false) })
     }
 
-    fn call_unary(
-        &self,
-        path: &str,
-        context: RequestContext,
-        request: Payload,
-        format: CodecFormat,
-    ) -> Pending<EncodedBody> {
-        let answer = request.encoded().map(|message| self.answer(path, &context, message, format));
+    fn call_unary(&self, path: &str, context: RequestContext, _: Payload, format: CodecFormat) -> Pending<EncodedBody> {
+        let answer = self.answer(path, &context, format);
         Box::pin(async move {
-            match answer?.await? {
+            match answer.await? {
                 Written { headers, body: WrittenBody::One(bytes) } => {
                     let mut response = connectrpc::Response::new(EncodedBody::from(bytes));
                     response.headers = headers;
@@ -124,10 +117,10 @@ impl Dispatcher for Dispatch {
         &self,
         path: &str,
         context: RequestContext,
-        request: Bytes,
+        _: Bytes,
         format: CodecFormat,
     ) -> Pending<Messages> {
-        let answer = self.answer(path, &context, request, format);
+        let answer = self.answer(path, &context, format);
         Box::pin(async move {
             match answer.await? {
                 Written { headers, body: WrittenBody::Stream(events) } => {

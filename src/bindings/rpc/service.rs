@@ -12,36 +12,37 @@ use tonic::{Request, Response, Status};
 
 use crate::bindings::arrival::Asked;
 use crate::bindings::exchange::{self, Admitted};
-use crate::call::{EventStream, ExtensionUri, Form, ReplyBody};
+use crate::call::{Content, Event, EventStream, ExtensionUri, Form, ReplyBody};
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::operation::{Rpc, Version};
 use crate::proto;
-use crate::wire::content::EventWriter;
 use crate::wire::grpc::Encoded;
 use crate::wire::grpc::service::a2_a_service_server::A2AService;
 use crate::wire::{json, proto as protobuf, status};
 
-/// An admitted request on its way through a library, or the refusal that the library is to write. It travels with
-/// the request, and is taken once.
+/// An admitted request with its message, or the refusal that the library is to write. It travels with the request
+/// through the library, and is taken once.
 #[derive(Clone)]
-pub(super) struct Ticket(Arc<Mutex<Option<Result<Admitted, Error>>>>);
+pub(super) struct Ticket(Arc<Mutex<Option<Travelling>>>);
+
+type Travelling = Result<(Admitted, Bytes), Error>;
 
 impl Ticket {
-    pub(super) fn admitted(admitted: Admitted) -> Self {
-        Self(Arc::new(Mutex::new(Some(Ok(admitted)))))
+    pub(super) fn admitted(admitted: Admitted, message: Bytes) -> Self {
+        Self(Arc::new(Mutex::new(Some(Ok((admitted, message))))))
     }
 
     pub(super) fn refused(error: Error) -> Self {
         Self(Arc::new(Mutex::new(Some(Err(error)))))
     }
 
-    pub(super) fn take(&self) -> Option<Result<Admitted, Error>> {
+    pub(super) fn take(&self) -> Option<Travelling> {
         self.0.lock().expect("no code panics while holding this").take()
     }
 
     /// What is in the ticket among these extensions.
-    pub(super) fn of(extensions: &http::Extensions) -> Result<Admitted, Error> {
+    pub(super) fn of(extensions: &http::Extensions) -> Travelling {
         let ticket = extensions.get::<Self>().and_then(Self::take);
         ticket.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the request came without its caller")))
     }
@@ -72,19 +73,11 @@ impl Service {
         Self { gateway }
     }
 
-    /// Answers one request, whose message is `bytes` in `form`.
-    pub(super) async fn answer(
-        &self,
-        admitted: Result<Admitted, Error>,
-        rpc: Rpc,
-        form: Form,
-        bytes: Bytes,
-    ) -> Result<Written, Error> {
-        let bytes = self.gateway.budget.hold(bytes).await.map_err(|error| {
-            Error::new(Kind::Overloaded, "no memory is left for another body: try again").because(error)
-        })?;
+    /// Answers one request, whose message is in `form`.
+    pub(super) async fn answer(&self, travelling: Travelling, rpc: Rpc, form: Form) -> Result<Written, Error> {
+        let (admitted, bytes) = travelling?;
         let version = Version::V1_0;
-        let reply = exchange::exchange(&self.gateway, admitted?, version, |arrival| {
+        let reply = exchange::exchange(&self.gateway, admitted, version, |arrival| {
             let limits = &arrival.settings.limits.json;
             let (operation, raw) = match form {
                 Form::Proto => protobuf::read_request(rpc, bytes, limits)?,
@@ -99,24 +92,22 @@ impl Service {
         let reply = reply.await?;
         let body = match reply.body {
             ReplyBody::One(answer) => WrittenBody::One(exchange::body(answer, form)?),
-            ReplyBody::Stream(events) => WrittenBody::Stream(written(events, form)),
+            ReplyBody::Stream(events) => WrittenBody::Stream(written(events)),
         };
         Ok(Written { headers: ExtensionUri::header(&reply.meta.extensions, version).into_iter().collect(), body })
     }
 
     async fn unary<I, O>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<Encoded<O>>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let admitted = Ticket::of(&extensions);
-        match self.answer(admitted, rpc, Form::Proto, message.bytes).await.map_err(|error| status::of(&error))? {
+        let travelling = Ticket::of(request.extensions());
+        match self.answer(travelling, rpc, Form::Proto).await.map_err(|error| status::of(&error))? {
             Written { headers, body: WrittenBody::One(bytes) } => Ok(response(headers, Encoded::new(bytes))),
             Written { .. } => Err(Status::internal("a stream where one answer was expected")),
         }
     }
 
     async fn streaming<I>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<GrpcStream>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let admitted = Ticket::of(&extensions);
-        match self.answer(admitted, rpc, Form::Proto, message.bytes).await.map_err(|error| status::of(&error))? {
+        let travelling = Ticket::of(request.extensions());
+        match self.answer(travelling, rpc, Form::Proto).await.map_err(|error| status::of(&error))? {
             Written { headers, body: WrittenBody::Stream(events) } => {
                 let events = events.map(|event| event.map(Encoded::new).map_err(|error| status::of(&error)));
                 Ok(response(headers, events.boxed()))
@@ -130,22 +121,13 @@ fn response<T>(headers: HeaderMap, body: T) -> Response<T> {
     Response::from_parts(MetadataMap::from_headers(headers), body, tonic::Extensions::default())
 }
 
-/// The events of a stream in the caller's form; an error is the last item.
-fn written(events: EventStream, form: Form) -> WrittenStream {
-    let writing = (events, EventWriter::new(form), false);
-    let written = futures_util::stream::unfold(writing, |(mut events, mut writer, is_over)| async move {
-        if is_over {
-            return None;
-        }
-        let written = events.next().await?.and_then(|event| writer.write(event));
-        let is_over = written.is_err();
-        let items = match written {
-            Ok(messages) => messages.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        };
-        Some((futures_util::stream::iter(items), (events, writer, is_over)))
-    });
-    written.flatten().boxed()
+/// The events of a stream, which are in the caller's form already; an error is the last item.
+fn written(events: EventStream) -> WrittenStream {
+    let bytes = |event: Event| match event.content {
+        Content::Raw(raw) => Ok(raw.bytes),
+        Content::Typed(_) => Err(Error::new(Kind::Internal, "an event was not written")),
+    };
+    events.map(move |event| event.and_then(bytes)).boxed()
 }
 
 type GrpcStream = Pin<Box<dyn Stream<Item = Result<Encoded<proto::StreamResponse>, Status>> + Send>>;

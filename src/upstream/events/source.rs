@@ -1,5 +1,6 @@
 //! Where the events of a stream come from: server-sent events around JSON-RPC or HTTP+JSON, or gRPC messages.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::outbound::ReplyBody;
 use crate::proto::StreamResponse;
 use crate::upstream::failure::of_body;
 use crate::upstream::{Upstream, grpc};
-use crate::wire::body::Budget;
+use crate::wire::body::{Budget, Passing};
 use crate::wire::grpc::Encoded;
 use crate::wire::jsonrpc::{self, Outcome};
 use crate::wire::sse::{EventTooLarge, SseReader};
@@ -63,6 +64,8 @@ pub(in crate::upstream) struct Sse {
 
 pub(in crate::upstream) struct Grpc {
     events: Streaming<Encoded<StreamResponse>>,
+    /// What of the next event has come.
+    passing: Arc<Mutex<Passing>>,
     unread: Option<Bytes>,
     limits: JsonLimits,
     budget: Budget,
@@ -82,9 +85,13 @@ impl Source {
         }))
     }
 
-    pub(in crate::upstream) fn grpc(events: Streaming<Encoded<StreamResponse>>, upstream: &Upstream) -> Self {
+    pub(in crate::upstream) fn grpc(
+        events: Streaming<Encoded<StreamResponse>>,
+        passing: Arc<Mutex<Passing>>,
+        upstream: &Upstream,
+    ) -> Self {
         let limits = upstream.settings.limits.json;
-        Self::Grpc(Box::new(Grpc { events, unread: None, limits, budget: upstream.budget.clone() }))
+        Self::Grpc(Box::new(Grpc { events, passing, unread: None, limits, budget: upstream.budget.clone() }))
     }
 
     /// The next event, or none at the end; nothing may be silent for longer than `idle`, comments counting as life. May
@@ -148,7 +155,10 @@ impl Grpc {
         if self.unread.is_none() {
             match timeout(idle, self.events.message()).await.map_err(|_| Broken::Silent)? {
                 Ok(None) => return Ok(None),
-                Ok(Some(message)) => self.unread = Some(message.bytes),
+                Ok(Some(message)) => {
+                    self.passing.lock().expect("no code panics while holding this").arrived();
+                    self.unread = Some(message.bytes);
+                }
                 Err(status) => {
                     let error = grpc::of_status(&status);
                     // An agent that goes away breaks off; all else is what it says.

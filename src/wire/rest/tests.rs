@@ -30,7 +30,17 @@ fn splits_at_the_last_colon_and_decodes_afterwards() {
 
 #[test]
 fn refuses_paths_that_are_none_and_says_which_verbs_there_are() {
-    for path in ["/", "/tasks/", "/tasks/..", "/tasks/%2e%2E", "/tasks/a/b", "/..//tasks", "/nothing", "/tasks/%FF"] {
+    for path in [
+        "/",
+        "/tasks/",
+        "/tasks/..",
+        "/tasks/%2e%2E",
+        "/tasks/a/b",
+        "/..//tasks",
+        "/nothing",
+        "/tasks/%FF",
+        "/tasks/a%2F..%2Fb",
+    ] {
         assert_eq!(find(&Verb::GET, path).unwrap_err(), NoRoute::Unknown, "{path}");
     }
     let verbs = |verb, path| match find(verb, path).unwrap_err() {
@@ -106,7 +116,7 @@ fn lets_the_path_win_over_the_body_but_not_over_another_tenant() {
 #[test]
 fn writes_what_it_reads() {
     let request = proto::ListTasksRequest { context_id: "c 1&".into(), page_size: Some(5), ..Default::default() };
-    let target = target(&Operation::ListTasks(request.clone()), "acme/x");
+    let target = target(&Operation::ListTasks(request.clone()), "acme/x").unwrap();
     assert_eq!(
         (target.path_and_query.as_str(), target.has_body),
         ("/acme/x/tasks?contextId=c%201%26&pageSize=5", false)
@@ -116,5 +126,9 @@ fn writes_what_it_reads() {
     let (read, _) = read_request(&route, Some(query), Bytes::new(), &LIMITS).unwrap();
     assert_eq!(read, Operation::ListTasks(proto::ListTasksRequest { tenant: "acme/x".into(), ..request }));
     let cancel = Operation::CancelTask(proto::CancelTaskRequest { id: "a/b:c".into(), ..Default::default() });
-    assert_eq!(super::target(&cancel, "").path_and_query, "/tasks/a%2Fb%3Ac:cancel");
+    assert_eq!(super::target(&cancel, "").unwrap().path_and_query, "/tasks/a%2Fb%3Ac:cancel");
+    for (id, tenant) in [("..", ""), ("a/../b", ""), ("", ""), ("t", "a/../b"), ("t", ".."), ("t", "a//b")] {
+        let cancel = Operation::CancelTask(proto::CancelTaskRequest { id: id.into(), ..Default::default() });
+        assert_eq!(super::target(&cancel, tenant).unwrap_err().kind(), Kind::InvalidParams, "{id} {tenant}");
+    }
 }

@@ -107,7 +107,7 @@ async fn jsonrpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) 
 
 async fn http_json(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> Outcome {
     let operation = operation(rpc, request);
-    let target = rest::target(&operation, "");
+    let target = rest::target(&operation, "").expect("a path");
     // The caller's own text, where the operation is a body: numbers in it are what they are.
     let body = if target.has_body { request.to_string() } else { String::new() };
     let bearer = format!("Bearer {KEY}");

@@ -48,7 +48,7 @@ fn repeated_task(task: &proto::Task) -> Result<Vec<Box<RawValue>>, ConvertError>
             append: false,
             last_chunk: true,
             metadata: None,
-        }));
+        })?);
     }
     events.push(status_update(&task.id, &task.context_id, task.status.as_ref(), task.metadata.clone())?);
     Ok(events)
@@ -62,5 +62,5 @@ fn status_update(
 ) -> Result<Box<RawValue>, ConvertError> {
     let mut update = status_update_to_v0_3(task_id, context_id, status, metadata)?;
     update.is_final |= status.is_some_and(|status| status.state() == TaskState::InputRequired);
-    Ok(raw(&update))
+    raw(&update)
 }
