@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 #[path = "load/bindings.rs"]
 mod bindings;
+#[path = "load/echo.rs"]
+mod echo;
 #[path = "load/footprint.rs"]
 mod footprint;
 #[path = "load/http.rs"]

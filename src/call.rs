@@ -187,6 +187,8 @@ pub struct ReplyMeta {
     pub extensions: Vec<ExtensionUri>,
     /// The endpoint that answered, as the record names it.
     pub endpoint: Option<Arc<str>>,
+    /// The binding by which the endpoint was called.
+    pub binding: Option<Binding>,
     /// The version that the endpoint spoke.
     pub version: Option<Version>,
     /// How often the request was sent.

@@ -145,6 +145,7 @@ fn summary(result: &Value) -> (String, Value) {
 }
 
 fn paste(base: &str) -> String {
+    let host = base.trim_start_matches("http://");
     format!(
         r#"Paste this into another terminal:
 
@@ -161,6 +162,20 @@ fn paste(base: &str) -> String {
   # A2A 0.3 to the agent that speaks 1.0, streamed
   curl -sN {base}/a2a/newer -H 'Authorization: Bearer {KEY}' -H 'Content-Type: application/json' \
     -d '{{"jsonrpc":"2.0","id":1,"method":"message/stream","params":{{"message":{{"kind":"message","messageId":"m-2","role":"user","parts":[{{"kind":"text","text":"hi"}}]}}}}}}'
+
+  # HTTP+JSON, to the agent that speaks 0.3 by JSON-RPC
+  curl -s {base}/a2a/older/message:send -H 'Authorization: Bearer {KEY}' -H 'Content-Type: application/json' \
+    -d '{{"message":{{"messageId":"m-3","role":"ROLE_USER","parts":[{{"text":"hi"}}]}}}}'
+
+  # Connect, which is gRPC for curl and browsers
+  curl -s {base}/a2a/newer/lf.a2a.v1.A2AService/SendMessage -H 'Authorization: Bearer {KEY}' -H 'Content-Type: application/json' \
+    -d '{{"message":{{"messageId":"m-4","role":"ROLE_USER","parts":[{{"text":"hi"}}]}}}}'
+
+  # gRPC, streamed: the agent is the tenant of the request
+  buf curl --protocol grpc --http2-prior-knowledge -H 'Authorization: Bearer {KEY}' --reflect-header 'Authorization: Bearer {KEY}' \
+    -d '{{"tenant":"older","message":{{"messageId":"m-5","role":"ROLE_USER","parts":[{{"text":"hi"}}]}}}}' \
+    {base}/lf.a2a.v1.A2AService/SendStreamingMessage
+  grpcurl -plaintext -H 'Authorization: Bearer {KEY}' {host} list
 
   # the same from the command line
   switchboard call older "hi" --stream --url {base} --key {KEY}

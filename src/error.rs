@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::operation::Version;
+use crate::operation::{Binding, Version};
 
 mod table;
 
@@ -30,6 +30,7 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedAt {
     pub endpoint: Arc<str>,
+    pub binding: Binding,
     pub version: Version,
 }
 
@@ -160,8 +161,8 @@ impl Error {
     }
 
     #[must_use]
-    pub fn at(mut self, endpoint: &Arc<str>, version: Version) -> Self {
-        self.0.failed_at = Some(FailedAt { endpoint: Arc::clone(endpoint), version });
+    pub fn at(mut self, endpoint: &Arc<str>, binding: Binding, version: Version) -> Self {
+        self.0.failed_at = Some(FailedAt { endpoint: Arc::clone(endpoint), binding, version });
         self
     }
 

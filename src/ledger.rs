@@ -62,6 +62,8 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_binding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_id: Option<String>,
@@ -188,6 +190,7 @@ impl Ledger {
             binding: binding.as_str(),
             caller_version: None,
             endpoint: None,
+            agent_binding: None,
             agent_version: None,
             task_id: None,
             context_id: None,
@@ -239,6 +242,7 @@ impl Record {
         let first_answer_us = Some(self.elapsed_us());
         let entry = self.entry();
         entry.endpoint.clone_from(&meta.endpoint);
+        entry.agent_binding = meta.binding.map(Binding::as_str);
         entry.agent_version = meta.version.map(Version::as_str);
         entry.attempts = meta.attempts;
         entry.first_answer_us = first_answer_us;
@@ -267,6 +271,7 @@ impl Record {
         });
         if let Some(at) = error.failed_at() {
             entry.endpoint = Some(Arc::clone(&at.endpoint));
+            entry.agent_binding = Some(at.binding.as_str());
             entry.agent_version = Some(at.version.as_str());
             entry.attempts = entry.attempts.max(u32::from(error.sent() != Sent::NotSent));
         }

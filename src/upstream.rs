@@ -63,7 +63,10 @@ impl Endpoint {
         }
         match asked.split_once('/') {
             Some((name, inner)) if agent.is_called(name) && !inner.is_empty() => Ok(inner.to_owned()),
-            _ => Err(Error::invalid("tenant", "names another agent than the address: leave it out")),
+            _ => Err(Error::invalid(
+                "tenant",
+                "names another agent than the address, or a tenant that this agent does not have: leave it out",
+            )),
         }
     }
 }
@@ -91,7 +94,7 @@ impl Upstream {
             let exchange = Exchange::new(self, permitted, endpoint)?;
             if method.streams { Box::pin(exchange.stream()).await } else { exchange.unary().await }
         };
-        reply.await.map_err(|error| error.at(&endpoint.label, endpoint.version))
+        reply.await.map_err(|error| error.at(&endpoint.label, endpoint.binding, endpoint.version))
     }
 }
 

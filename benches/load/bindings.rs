@@ -19,7 +19,7 @@ use crate::process::{Process, free_port};
 use crate::stage::{gateway, nginx};
 use crate::statistics::Spread;
 use crate::throughput::{Counted, wrk_counted, wrk_script};
-use crate::{Outcome, stage};
+use crate::{Outcome, echo, stage};
 
 const LIMITS: JsonLimits = JsonLimits { depth_max: 48, nodes_max: 100_000, parts_max: 100, digits_max: 100 };
 /// Connections of h2load, and calls at once on each: 64 calls, as many as wrk has connections.
@@ -165,7 +165,9 @@ impl Stage {
         fs::create_dir_all(folder.join("files/lf.a2a.v1.A2AService"))?;
         fs::write(folder.join(format!("files{METHOD}")), framed(&in_protobuf(&result()?)?))?;
         let rest = fixed("/rest/message:send", &result()?);
+        // nginx as a proxy has the fixed reply; the gateway's own ids need an agent that echoes them.
         let rpc = fixed("/rpc", &payload::reply_1_0());
+        let echo = echo::start(&result()?)?;
         let agent = format!(
             "access_log off;\nopen_file_cache max=10;\nopen_file_cache_valid 1000s;\n\
              server {{ listen 127.0.0.1:{grpc_agent} http2; root {folder}/files; http2_max_concurrent_streams 1000;\n\
@@ -189,7 +191,7 @@ impl Stage {
         let proxy_worker = machine::child_of(proxy.id()).ok_or("nginx has no worker")?;
         let mut command = machine.command_on(PROXY_CORE, env!("CARGO_BIN_EXE_switchboard"));
         command.env("TOKIO_WORKER_THREADS", "1");
-        let mut gateway = gateway(folder, command, &config(ours, grpc_agent, json_agent))?;
+        let mut gateway = gateway(folder, command, &config(ours, grpc_agent, json_agent, echo))?;
         gateway.wait_for(ours, "/health/ready")?;
         fs::write(folder.join("grpc.body"), framed(&request("grpc")?))?;
         fs::write(folder.join("jsonrpc.body"), framed(&request("jsonrpc")?))?;
@@ -308,7 +310,7 @@ fn in_protobuf(result: &str) -> Outcome<Vec<u8>> {
 fn request(agent: &str) -> Outcome<Vec<u8>> {
     let jsonrpc: serde_json::Value = serde_json::from_str(&payload::request(Call::Unary))?;
     let mut request: switchboard::proto::SendMessageRequest = serde_json::from_value(jsonrpc["params"].clone())?;
-    request.tenant = agent.to_owned();
+    agent.clone_into(&mut request.tenant);
     Ok(request.encode_to_vec())
 }
 
@@ -317,11 +319,11 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&[0][..], &length.to_be_bytes(), message].concat()
 }
 
-fn config(port: u16, grpc: u16, json: u16) -> String {
+fn config(port: u16, grpc: u16, json: u16, echo: u16) -> String {
     format!(
         "listen: 127.0.0.1:{port}\nkeys:\n  - {{ name: load, key: {key}, agents: [grpc, jsonrpc, http-json] }}\nagents:\n\
          - {{ name: grpc, url: 'grpc://127.0.0.1:{grpc}' }}\n\
-         - {{ name: jsonrpc, url: 'http://127.0.0.1:{json}/rpc', protocol_version: '1.0', bindings: [jsonrpc] }}\n\
+         - {{ name: jsonrpc, url: 'http://127.0.0.1:{echo}/rpc', protocol_version: '1.0', bindings: [jsonrpc] }}\n\
          - {{ name: http-json, url: 'http://127.0.0.1:{json}/rest', protocol_version: '1.0', bindings: [http_json] }}\n",
         key = payload::KEY
     )

@@ -97,7 +97,7 @@ async fn sse_streams(port: u16) -> Outcome<Held> {
 async fn grpc_streams(port: u16) -> Outcome<Held> {
     let params: serde_json::Value = serde_json::from_str(&payload::request(Call::Stream))?;
     let mut request: SendMessageRequest = serde_json::from_value(params["params"].clone())?;
-    request.tenant = "a".to_owned();
+    "a".clone_into(&mut request.tenant);
     let request = framed(&request.encode_to_vec());
     let mut held: Held = Vec::new();
     while held.len() < STREAMS as usize {

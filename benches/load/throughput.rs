@@ -118,13 +118,12 @@ pub fn wrk_script(body: &str) -> String {
     let headers: String =
         payload::headers().iter().map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect();
     format!(
-        "wrk.method = \"POST\"\n{headers}wrk.body = [==[{}]==]\n\
+        "wrk.method = \"POST\"\n{headers}wrk.body = [==[{body}]==]\n\
          function done(summary, latency, requests)\n\
          local e = summary.errors\n\
          local failures = e.connect + e.read + e.write + e.status + e.timeout\n\
          io.write(string.format(\"counted %d %d %d\\n\", summary.requests, summary.duration, failures))\n\
-         end\n",
-        body
+         end\n"
     )
 }
 

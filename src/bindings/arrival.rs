@@ -64,7 +64,11 @@ fn more_selectors(head: &Parts, settings: &Settings, selectors: &mut Vec<AgentNa
     }
     if let (Some(domain), Some(host)) = (&settings.agent_domain, authority.or(host)) {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-        if let Some(label) = name.strip_suffix(domain.as_str()).and_then(|rest| rest.strip_suffix('.')) {
+        if let Some(label) = name
+            .strip_suffix(domain.as_str())
+            .and_then(|rest| rest.strip_suffix('.'))
+            .filter(|label| !label.contains('.'))
+        {
             selectors.push(AgentName(label.into()));
         }
     }

@@ -9,7 +9,9 @@ use crate::error::{Error, Kind};
 use crate::wire::status;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NOSNIFF: (HeaderName, HeaderValue) = (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+/// Browsers must not guess what an answer is.
+pub(super) const NOSNIFF: (HeaderName, HeaderValue) =
+    (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
 /// A response with a JSON body.
 pub fn json_response(status: StatusCode, body: impl Into<Body>) -> Response {

@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 
 use super::arrival::arrival;
 use super::exchange::Admitted;
-use super::respond::{error_response, options, verb_not_allowed};
+use super::respond::{self, error_response, options, verb_not_allowed};
 use super::{Doors, closing, request};
 use crate::call::AgentName;
 use crate::config::Limits;
@@ -182,7 +182,8 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
         Message::Foreign => (Bytes::new(), protocol.compressed_body()),
     };
     let ticket = Ticket::admitted(Admitted { arrival, caller }, message);
-    let response = hand_over(doors, protocol, framing, method, stand_in, ticket.clone()).await;
+    let mut response = hand_over(doors, protocol, framing, method, stand_in, ticket.clone()).await;
+    response.headers_mut().extend([respond::NOSNIFF]);
     if let Some(Ok((Admitted { arrival, caller }, _))) = ticket.take() {
         // The library refused it before it came to us; its answer says why.
         let error = Error::new(Kind::InvalidRequest, "the request is not as its protocol defines it");

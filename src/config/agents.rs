@@ -49,6 +49,13 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
         trust_card_url: section.flag("trust_card_url"),
     };
     plaintext(&section, &agent);
+    if let Some(spoken) = agent.url_binding
+        && !agent.bindings.is_empty()
+        && !agent.bindings.contains(&spoken)
+    {
+        let message = format!("leaves out {}, which is what url says", spoken.as_str());
+        section.problem("bindings", None, message, "add it, or write url as http or https");
+    }
     let speaks_jsonrpc = match agent.url_binding {
         Some(binding) => binding == Binding::JsonRpc,
         None => agent.bindings.is_empty() || agent.bindings.contains(&Binding::JsonRpc),
@@ -114,7 +121,8 @@ fn plaintext(section: &Section<'_>, agent: &AgentSettings) {
     let secret = agent.headers.keys().find(|name| secrets.iter().any(|secret| name.as_str().contains(secret)));
     if let Some(header) = secret.filter(|_| agent.url.scheme() == "http" && !is_local && !allowed) {
         let message = format!("{header} would be sent without TLS, for anybody on the way to read");
-        section.problem("headers", None, message, "call the agent by https, or write allow_plaintext: true");
+        let line = section.find("headers").and_then(|found| found.line);
+        section.problem("headers", line, message, "call the agent with TLS, or write allow_plaintext: true");
     }
 }
 

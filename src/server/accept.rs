@@ -115,7 +115,8 @@ impl Acceptor {
             () = self.stop.cancelled() => return,
         };
         if let Ok(Ok(stream)) = secured {
-            self.serve_on(http, stream, peer).await;
+            // In a box: a plain connection needs no room for it.
+            Box::pin(self.serve_on(http, stream, peer)).await;
         }
     }
 

@@ -157,6 +157,7 @@ impl<'a> Exchange<'a> {
         ReplyMeta {
             extensions,
             endpoint: Some(self.endpoint.label.clone()),
+            binding: Some(self.endpoint.binding),
             version: Some(self.endpoint.version),
             attempts,
         }

@@ -142,7 +142,7 @@ pub async fn gather(
 ) -> Result<Bytes, BodyError> {
     let mut share = Share { budget, permit: None, units: 0 };
     let mut gathered = BytesMut::new();
-    let mut piece = [0; 4 * UNIT_BYTES];
+    let mut piece = vec![0; 4 * UNIT_BYTES];
     loop {
         let length = next(&mut piece).map_err(|error| BodyError::Broken(error.into()))?;
         if length == 0 {

@@ -72,6 +72,10 @@ impl SseReader {
             }
             self.field(&line)?;
         }
+        if self.buffer.is_empty() {
+            // An empty buffer keeps the whole piece in memory from which it was cut, for as long as the stream is quiet.
+            self.buffer = BytesMut::new();
+        }
         let pending = self.buffer.len() + self.data.as_ref().map_or(0, Data::len);
         if pending > self.event_bytes_max { Err(EventTooLarge(self.event_bytes_max)) } else { Ok(None) }
     }

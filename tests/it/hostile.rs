@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use prost::Message as _;
 use serde_json::json;
+use switchboard::operation::Rpc;
 use switchboard::proto;
 use tonic::{Code, Status};
 
@@ -11,9 +12,9 @@ use crate::support::gateway::{KEY, TestGateway, grpc_request, message_v1, messag
 use crate::support::grpc::{FakeGrpcAgent, Said};
 use crate::support::{FakeAgent, FakeReply};
 
-fn not_a_number() -> Option<proto::Struct> {
+fn not_a_number() -> proto::Struct {
     let value = proto::Value { kind: Some(proto::value::Kind::NumberValue(f64::NAN)) };
-    Some(proto::Struct { fields: [("x".to_owned(), value)].into() })
+    proto::Struct { fields: [("x".to_owned(), value)].into() }
 }
 
 fn message(tenant: &str) -> proto::SendMessageRequest {
@@ -39,7 +40,8 @@ async fn refuses_what_an_agent_of_json_could_not_be_told() {
     );
     let gateway = TestGateway::start(&entries).await;
     for agent in ["jsonrpc", "rest", "old"] {
-        let status = sent(&gateway, proto::SendMessageRequest { metadata: not_a_number(), ..message(agent) }).await;
+        let status =
+            sent(&gateway, proto::SendMessageRequest { metadata: Some(not_a_number()), ..message(agent) }).await;
         let status = status.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{agent}: {status:?}");
         assert!(status.message().contains("not finite"), "{agent}: {status:?}");
@@ -60,20 +62,16 @@ async fn survives_agents_whose_answers_cannot_be_told_or_read() {
             id: "t".into(),
             context_id: "c".into(),
             status: Some(proto::TaskStatus { state: 3, ..Default::default() }),
-            metadata: not_a_number(),
+            metadata: Some(not_a_number()),
             ..Default::default()
         };
-        match heard.rpc {
-            switchboard::operation::Rpc::SendMessage => {
-                let payload = Some(proto::send_message_response::Payload::Task(task));
-                Said::message(&proto::SendMessageResponse { payload })
-            }
-            _ => {
-                let payload = Some(proto::stream_response::Payload::Task(task));
-                let event = proto::StreamResponse { payload }.encode_to_vec();
-                Said::Stream(futures_util::stream::iter([Ok(Bytes::from(event))]).boxed())
-            }
+        if heard.rpc == Rpc::SendMessage {
+            let payload = Some(proto::send_message_response::Payload::Task(task));
+            return Said::message(&proto::SendMessageResponse { payload });
         }
+        let payload = Some(proto::stream_response::Payload::Task(task));
+        let event = proto::StreamResponse { payload }.encode_to_vec();
+        Said::Stream(futures_util::stream::iter([Ok(Bytes::from(event))]).boxed())
     })
     .await;
     let mut gateway = TestGateway::start(&format!("agents:\n- {{name: a, url: '{}'}}", agent.address())).await;

@@ -20,6 +20,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::{Protocol, reflection};
 use crate::bindings::closing;
 use crate::bindings::respond::error_response;
+use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::operation::Binding;
 use crate::wire::body::{self, Pace};
@@ -55,6 +56,11 @@ async fn known_callers(State(gateway): State<Arc<Gateway>>, request: Request, ne
 
 /// Anybody may ask, so the question is read to its end first, within a size and a time.
 async fn read_first(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    if Protocol::of(request.headers()) != Some(Protocol::Grpc) {
+        // A prober that speaks only HTTP must not take an answer for health.
+        let message = "health is told by gRPC here: over HTTP, ask /health/ready";
+        return closing(request.version(), error_response(&Error::new(Kind::UnsupportedMediaType, message)));
+    }
     let (head, body) = request.into_parts();
     let pause_max = gateway.settings.timeouts.body_pause;
     let pace = Pace { bytes_max: MESSAGE_BYTES_MAX, pause_max, bytes_per_second_min: 1_024 };

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -39,26 +40,37 @@ struct Servers {
     others: ConnectRpcService<Bridge>,
 }
 
-/// The routes of both versions.
-pub(super) fn router() -> Router {
-    let described = || {
-        Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let v1 = described().build_v1().expect("the compiled schema is whole");
-    let v1alpha = described().build_v1alpha().expect("the compiled schema is whole");
-    let grpc = Router::new()
-        .route_service(V1, v1.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .route_service(V1_ALPHA, v1alpha.max_decoding_message_size(MESSAGE_BYTES_MAX));
-    let limits = connectrpc::Limits::default()
-        .with_max_request_body_size(MESSAGE_BYTES_MAX)
-        .with_max_message_size(MESSAGE_BYTES_MAX);
-    let others = ConnectRpcService::new(Bridge { grpc: grpc.clone() }).with_limits(limits);
-    Router::new().route(V1, any(serve)).route(V1_ALPHA, any(serve)).with_state(Servers { grpc, others })
+impl Servers {
+    fn new() -> Self {
+        let described = || {
+            Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // So that tools can read the details of statuses.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        };
+        let v1 = described().build_v1().expect("the compiled schema is whole");
+        let v1alpha = described().build_v1alpha().expect("the compiled schema is whole");
+        let grpc = Router::new()
+            .route_service(V1, v1.max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .route_service(V1_ALPHA, v1alpha.max_decoding_message_size(MESSAGE_BYTES_MAX));
+        let limits = connectrpc::Limits::default()
+            .with_max_request_body_size(MESSAGE_BYTES_MAX)
+            .with_max_message_size(MESSAGE_BYTES_MAX);
+        let others = ConnectRpcService::new(Bridge { grpc: grpc.clone() }).with_limits(limits);
+        Self { grpc, others }
+    }
 }
 
-async fn serve(State(mut servers): State<Servers>, request: Request) -> Response {
+/// The routes of both versions. The servers are made when they are first asked, for most gateways never are, and the
+/// schemas take some megabytes.
+pub(super) fn router() -> Router {
+    let servers = Arc::new(OnceLock::new());
+    Router::new().route(V1, any(serve)).route(V1_ALPHA, any(serve)).with_state(servers)
+}
+
+async fn serve(State(servers): State<Arc<OnceLock<Servers>>>, request: Request) -> Response {
+    let mut servers = servers.get_or_init(Servers::new).clone();
     let response = match Protocol::of(request.headers()) {
         Some(Protocol::Grpc) => servers.grpc.call(request).await,
         _ => servers.others.call(request).await.map(|response| response.map(Body::new)),
