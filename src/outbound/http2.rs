@@ -141,7 +141,8 @@ impl Pool {
             Some((failed, error)) if *failed >= asked => return Err(error.clone()),
             _ => {}
         }
-        let opened = self.open(host, to).await;
+        // In a box, for it is large and seldom: most calls find a connection.
+        let opened = Box::pin(self.open(host, to)).await;
         *opening = opened.as_ref().err().map(|error| (self.clock.instant(), error.clone()));
         opened
     }

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
@@ -29,10 +30,16 @@ pub fn of_outbound(error: OutboundError) -> Error {
 ///
 /// # Errors
 /// DeadlineExceeded when nothing does; else those of `exchange`.
-pub async fn in_time<T>(limit: Duration, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(limit, exchange).await.unwrap_or_else(|_| {
-        let message = format!("the agent did not answer within {} s; it may have the request", limit.as_secs_f32());
-        Err(Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Maybe))
+pub fn in_time<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, Error>>,
+) -> impl Future<Output = Result<T, Error>> {
+    // An async function would hold the exchange, which is large, twice.
+    timeout(limit, exchange).map(move |ended| {
+        ended.unwrap_or_else(|_| {
+            let message = format!("the agent did not answer within {} s; it may have the request", limit.as_secs_f32());
+            Err(Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Maybe))
+        })
     })
 }
 

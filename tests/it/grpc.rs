@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use crate::parity::callers::frame;
 use crate::support::gateway::{KEY, TestGateway, grpc_request};
-use crate::support::grpc::{FakeGrpcAgent, Heard, Said};
+use crate::support::grpc::{FakeGrpcAgent, Heard, Raw, Said};
 use crate::support::{FakeAgent, FakeReply};
 
 fn message(text: &str) -> proto::SendMessageRequest {
@@ -57,23 +57,6 @@ async fn gateway(agent: &FakeGrpcAgent, more: &str) -> TestGateway {
     TestGateway::start(&format!("{more}\nagents:\n- {{name: a, url: '{url}'}}\n- {{name: b, url: '{url}'}}")).await
 }
 
-/// A raw exchange over HTTP/2: status, headers, body, and trailers or what stands for them.
-struct Raw {
-    status: u16,
-    headers: HeaderMap,
-    body: Bytes,
-    trailers: HeaderMap,
-}
-
-impl Raw {
-    /// The gRPC status, wherever it stands, and its message.
-    fn grpc(&self) -> (i32, String) {
-        let all = [&self.trailers, &self.headers];
-        let text = |name: &str| all.iter().find_map(|map| map.get(name)).map(|v| v.to_str().unwrap().to_owned());
-        (text("grpc-status").expect("a status").parse().unwrap(), text("grpc-message").unwrap_or_default())
-    }
-}
-
 async fn raw(gateway: &TestGateway, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Raw {
     let bearer = format!("Bearer {KEY}");
     let usual = [("authorization", bearer.as_str()), ("content-type", "application/grpc"), ("te", "trailers")];
@@ -81,7 +64,7 @@ async fn raw(gateway: &TestGateway, headers: &[(&str, &str)], body: impl Into<By
         usual.into_iter().filter(|(name, _)| !headers.iter().any(|(other, _)| other == name)).collect();
     // An empty value takes a usual header away.
     all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
-    timeout(Duration::from_secs(20), raw_at(gateway, "/lf.a2a.v1.A2AService/SendMessage", &all, body.into()))
+    timeout(Duration::from_secs(20), Raw::at(gateway, "/lf.a2a.v1.A2AService/SendMessage", &all, body.into()))
         .await
         .expect("an answer in time")
 }
@@ -123,9 +106,8 @@ async fn takes_the_agent_from_tenant_or_metadata_or_host_and_they_must_agree() {
         assert!(message.replace("%20", " ").contains(hint), "{message}");
     }
     assert_eq!(agent.calls().len(), before, "none of them reached an agent");
-    // By host: the name of the agent before the domain.
     let by_host = async |host: &str, tenant: &str| {
-        let body = crate::parity::callers::frame(0, &to(tenant).encode_to_vec());
+        let body = framed(&to(tenant));
         let bearer = format!("Bearer {KEY}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/grpc-web"), ("host", host)];
         gateway.request(http::Method::POST, "/lf.a2a.v1.A2AService/SendMessage", &headers, body).await.text()
@@ -397,14 +379,14 @@ async fn tells_its_health_to_anybody_and_its_schema_to_callers_only() {
     let health = async |service: &str, gateway: &TestGateway| {
         let body = frame(0, &tonic_health::pb::HealthCheckRequest { service: service.into() }.encode_to_vec());
         let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-        raw_at(gateway, "/grpc.health.v1.Health/Check", &headers, body).await
+        Raw::at(gateway, "/grpc.health.v1.Health/Check", &headers, body).await
     };
     for (service, status) in [("", 0), ("lf.a2a.v1.A2AService", 0), ("nothing", 5)] {
         assert_eq!(health(service, &gateway).await.grpc().0, status, "{service}");
     }
     assert_eq!(&health("", &gateway).await.body[5..], [0x08, 0x01], "SERVING");
     let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-    let stranger = raw_at(&gateway, reflection, &[("content-type", "application/grpc")], frame(0, b"")).await;
+    let stranger = Raw::at(&gateway, reflection, &[("content-type", "application/grpc")], frame(0, b"")).await;
     assert_eq!(stranger.grpc().0, 16);
     // A watcher hears of the end.
     let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
@@ -415,13 +397,4 @@ async fn tells_its_health_to_anybody_and_its_schema_to_callers_only() {
     assert_eq!(next().await[5..], [0x08, 0x01]);
     let (said, ()) = tokio::join!(next(), gateway.stop_now());
     assert_eq!(said[5..], [0x08, 0x02], "NOT_SERVING");
-}
-
-async fn raw_at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body: Bytes) -> Raw {
-    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
-    let request = headers.iter().fold(Request::post(format!("{}{path}", gateway.base)), |r, (n, v)| r.header(*n, *v));
-    let (head, body) = http2.request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
-    let whole = body.collect().await.unwrap();
-    let trailers = whole.trailers().cloned().unwrap_or_default();
-    Raw { status: head.status.as_u16(), headers: head.headers, body: whole.to_bytes(), trailers }
 }

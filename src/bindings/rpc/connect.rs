@@ -19,12 +19,12 @@ use futures_util::StreamExt as _;
 use http_body_util::Full;
 
 use super::SERVICE;
-use super::service::{Service, Ticket, Written, WrittenBody};
+use super::service::{Service, Ticket, Travelling, Written, WrittenBody};
 use crate::call::Form;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::operation::{METHODS, Method, Version};
+use crate::operation::{METHODS, Method, Rpc, Version};
 use crate::wire::status;
 
 /// Answers below this are not worth compressing.
@@ -69,24 +69,29 @@ fn method(path: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name == name)
 }
 
+/// What the library has understood of a request.
+struct Asked {
+    service: Service,
+    ticket: Travelling,
+    rpc: Option<Rpc>,
+    form: Form,
+}
+
+impl Asked {
+    async fn answer(self) -> Result<Written, ConnectError> {
+        let Some(rpc) = self.rpc else { return Err(ConnectError::unimplemented("there is no such method")) };
+        self.service.answer(self.ticket, rpc, self.form).await.map_err(|error| connect_error(&error))
+    }
+}
+
 impl Dispatch {
-    fn answer(
-        &self,
-        path: &str,
-        context: &RequestContext,
-        format: CodecFormat,
-    ) -> impl Future<Output = Result<Written, ConnectError>> + Send + 'static {
-        let service = self.service.clone();
-        let travelling = Ticket::of(context.extensions());
+    fn asked(&self, path: &str, context: &RequestContext, format: CodecFormat) -> Asked {
+        let form = match format {
+            CodecFormat::Proto => Form::Proto,
+            _ => Form::Json(Version::V1_0),
+        };
         let rpc = method(path).map(|method| method.rpc);
-        async move {
-            let Some(rpc) = rpc else { return Err(ConnectError::unimplemented("there is no such method")) };
-            let form = match format {
-                CodecFormat::Proto => Form::Proto,
-                _ => Form::Json(Version::V1_0),
-            };
-            service.answer(travelling, rpc, form).await.map_err(|error| connect_error(&error))
-        }
+        Asked { service: self.service.clone(), ticket: Ticket::of(context.extensions()), rpc, form }
     }
 }
 
@@ -100,9 +105,9 @@ impl Dispatcher for Dispatch {
     }
 
     fn call_unary(&self, path: &str, context: RequestContext, _: Payload, format: CodecFormat) -> Pending<EncodedBody> {
-        let answer = self.answer(path, &context, format);
+        let asked = self.asked(path, &context, format);
         Box::pin(async move {
-            match answer.await? {
+            match asked.answer().await? {
                 Written { headers, body: WrittenBody::One(bytes) } => {
                     let mut response = connectrpc::Response::new(EncodedBody::from(bytes));
                     response.headers = headers;
@@ -120,9 +125,9 @@ impl Dispatcher for Dispatch {
         _: Bytes,
         format: CodecFormat,
     ) -> Pending<Messages> {
-        let answer = self.answer(path, &context, format);
+        let asked = self.asked(path, &context, format);
         Box::pin(async move {
-            match answer.await? {
+            match asked.answer().await? {
                 Written { headers, body: WrittenBody::Stream(events) } => {
                     let events = events.map(|event| event.map(EncodedBody::from).map_err(|e| connect_error(&e)));
                     let mut response = connectrpc::Response::new(events.boxed());

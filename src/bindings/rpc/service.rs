@@ -26,7 +26,7 @@ use crate::wire::{json, proto as protobuf, status};
 #[derive(Clone)]
 pub(super) struct Ticket(Arc<Mutex<Option<Travelling>>>);
 
-type Travelling = Result<(Admitted, Bytes), Error>;
+pub(super) type Travelling = Result<(Admitted, Bytes), Error>;
 
 impl Ticket {
     pub(super) fn admitted(admitted: Admitted, message: Bytes) -> Self {

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use http::HeaderMap;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -23,6 +25,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 use tower_service::Service as _;
+
+use super::gateway::TestGateway;
 
 /// A call as the agent got it.
 #[derive(Clone, Debug)]
@@ -186,4 +190,32 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Http2 {
 pub fn client(base: &str) -> A2AServiceClient<Http2> {
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     A2AServiceClient::with_origin(Http2(http), base.parse().expect("a URI"))
+}
+
+/// An exchange with the gateway over HTTP/2: status, headers, body, and trailers or what stands for them.
+pub struct Raw {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    trailers: HeaderMap,
+}
+
+impl Raw {
+    /// What comes of a POST of `body`.
+    pub async fn at(gateway: &TestGateway, path: &str, headers: &[(&str, &str)], body: Bytes) -> Self {
+        let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+        let request = http::Request::post(format!("{}{path}", gateway.base));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let (head, body) = http2.request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
+        let whole = body.collect().await.unwrap();
+        let trailers = whole.trailers().cloned().unwrap_or_default();
+        Self { status: head.status.as_u16(), headers: head.headers, body: whole.to_bytes(), trailers }
+    }
+
+    /// The gRPC status, wherever it stands, and its message.
+    pub fn grpc(&self) -> (i32, String) {
+        let all = [&self.trailers, &self.headers];
+        let text = |name: &str| all.iter().find_map(|map| map.get(name)).map(|v| v.to_str().unwrap().to_owned());
+        (text("grpc-status").expect("a status").parse().unwrap(), text("grpc-message").unwrap_or_default())
+    }
 }
