@@ -69,7 +69,7 @@ async fn answer(doors: &Doors, admitted: Admitted, route: Route, whole: Bytes) -
     let query = admitted.arrival.uri.query().map(str::to_owned);
     let reply = exchange::exchange(&doors.gateway, admitted, version, |arrival| {
         let limits = &arrival.settings.limits.json;
-        let (operation, raw) = rest::read_request(&route, query.as_deref(), whole, limits)?;
+        let (operation, raw) = rest::read_request(&route, query.as_deref(), &whole, limits)?;
         Ok(Asked { version, form: Form::Json(version), operation, raw, rpc_id: None })
     });
     let reply = reply.await?;

@@ -2,7 +2,7 @@
 //!
 //! tonic serves gRPC, and connectrpc the other two and gRPC with JSON. Both are given a request only when its caller
 //! is known and its body is read, so that strangers cost nothing and bodies are counted; and both write refusals, so
-//! that those have the protocol's own form. Either ends in [`Service`], the one implementation of A2A.
+//! that those have the protocol's own form. Either ends in [`service::Service`], the one implementation of A2A.
 
 use std::sync::Arc;
 

@@ -74,7 +74,7 @@ pub fn members(operation: &Operation) -> Result<Map<String, Value>, Error> {
 }
 
 fn bad_request(error: ScanError) -> Error {
-    Error::new(Kind::InvalidParams, format!("params: {error}"))
+    Error::new(Kind::InvalidParams, format!("the request {error}"))
 }
 
 fn invalid(field: &str, problem: &str) -> Error {
@@ -201,7 +201,7 @@ fn is_whole(rpc: Rpc, peek: &Peek) -> bool {
 }
 
 fn bad_answer(error: ScanError) -> Error {
-    Error::new(Kind::InvalidAgentResponse, format!("the agent's answer is {error}"))
+    Error::new(Kind::InvalidAgentResponse, format!("the agent's answer {error}"))
 }
 
 fn malformed(error: &ConvertError) -> Error {

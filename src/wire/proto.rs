@@ -34,7 +34,7 @@ pub fn read_request(rpc: Rpc, bytes: Bytes, limits: &JsonLimits) -> Result<(Oper
 fn bad_request(error: Unscannable) -> Error {
     match error {
         Unscannable::Malformed => Error::new(Kind::Parse, "the request is not the protobuf message of this method"),
-        Unscannable::Exceeds(limit) => Error::new(Kind::InvalidParams, format!("the request is {limit}")),
+        Unscannable::Exceeds(limit) => Error::new(Kind::InvalidParams, format!("the request {limit}")),
     }
 }
 
@@ -112,7 +112,7 @@ fn bad_answer(error: Unscannable) -> Error {
     let invalid = |message: String| Error::new(Kind::InvalidAgentResponse, message);
     match error {
         Unscannable::Malformed => invalid("the agent's answer is not the protobuf message of this method".to_owned()),
-        Unscannable::Exceeds(limit) => invalid(format!("the agent's answer is {limit}")),
+        Unscannable::Exceeds(limit) => invalid(format!("the agent's answer {limit}")),
     }
 }
 

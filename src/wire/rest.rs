@@ -126,20 +126,24 @@ fn decoded(segment: &str) -> Option<String> {
 pub fn read_request(
     route: &Route,
     query: Option<&str>,
-    body: Bytes,
+    body: &Bytes,
     limits: &JsonLimits,
 ) -> Result<(Operation, Option<Raw>), Error> {
     let rpc = route.method.rpc;
     if takes_body(rpc) && !(body.is_empty() && rpc == Rpc::CancelTask) {
-        json::is_object(&body).map_err(|_| Error::new(Kind::InvalidRequest, "the body must be one JSON object"))?;
+        // What can be read is an object; only what cannot be read is looked at again to tell why.
+        let told = |error| match json::is_object(body) {
+            Ok(()) => error,
+            Err(_) => Error::new(Kind::InvalidRequest, "the body must be one JSON object"),
+        };
         if route.variables.is_empty() && route.tenant.is_empty() {
-            return json::read_request(rpc, Version::V1_0, Some(body), limits);
+            return json::read_request(rpc, Version::V1_0, Some(body.clone()), limits).map_err(told);
         }
         let amend = |members: &mut Map<String, Value>| {
             set_variables(members, &route.variables);
             set_tenant(members, &route.tenant)
         };
-        return Ok((json::read_request_with(rpc, &body, limits, amend)?, None));
+        return Ok((json::read_request_with(rpc, body, limits, amend).map_err(told)?, None));
     }
     let mut members = if takes_body(rpc) { Map::new() } else { from_query(query.unwrap_or_default())? };
     set_tenant(&mut members, &route.tenant)?;
@@ -221,7 +225,10 @@ pub struct Target {
 /// InvalidParams for an id or a tenant that would lead elsewhere, and for what JSON cannot say.
 pub fn target(operation: &Operation, tenant: &str) -> Result<Target, Error> {
     let method = operation.method();
-    let mut members = json::members(operation)?;
+    let has_body = takes_body(method.rpc);
+    // Messages are large, and nothing of them stands in an address.
+    let is_fixed = has_body && !method.http.1.contains('{');
+    let mut members = if is_fixed { Map::new() } else { json::members(operation)? };
     members.remove("tenant");
     let mut path = String::new();
     for part in tenant.split('/').filter(|_| !tenant.is_empty()) {
@@ -239,7 +246,6 @@ pub fn target(operation: &Operation, tenant: &str) -> Result<Target, Error> {
         }
     }
     let is_subscription = method.rpc == Rpc::SubscribeToTask;
-    let has_body = takes_body(method.rpc);
     if !has_body && !is_subscription {
         let parameters: Vec<String> = members.iter().filter_map(|(name, value)| parameter(name, value)).collect();
         if !parameters.is_empty() {

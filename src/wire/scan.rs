@@ -26,18 +26,18 @@ pub struct Scan<'a> {
     values: [Option<&'a [u8]>; Slot::COUNT],
 }
 
-/// A limit that the input exceeds.
+/// A limit that the input exceeds, said as what the input is or has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
-    #[error("nested deeper than {0} levels")]
+    #[error("is nested deeper than {0} levels")]
     TooDeep(usize),
-    #[error("nested deeper than {0} messages")]
+    #[error("is nested deeper than {0} messages")]
     TooManyFrames(usize),
-    #[error("more than {0} values")]
+    #[error("has more than {0} values")]
     TooManyNodes(usize),
-    #[error("more than {0} parts")]
+    #[error("has more than {0} parts")]
     TooManyParts(usize),
-    #[error("a number of more than {0} digits")]
+    #[error("has a number of more than {0} digits")]
     TooManyDigits(usize),
 }
 

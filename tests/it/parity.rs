@@ -81,7 +81,7 @@ fn by_rest(stage: &Shared, seen: &Seen) -> FakeReply {
     let route = switchboard::wire::rest::find(&seen.method, path.trim_start_matches("/rest")).expect("a route of A2A");
     let rpc = route.method.rpc;
     let (operation, _) =
-        switchboard::wire::rest::read_request(&route, Some(query), seen.body.clone(), &LIMITS).expect("a request");
+        switchboard::wire::rest::read_request(&route, Some(query), &seen.body, &LIMITS).expect("a request");
     match expected(stage, rpc, Value::Object(wire_json::members(&operation).expect("JSON"))) {
         Expected::One(answer) => FakeReply::json(if answer.is_null() { "{}".to_owned() } else { answer.to_string() }),
         Expected::Stream(events) => {

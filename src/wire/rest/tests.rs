@@ -55,7 +55,7 @@ fn refuses_paths_that_are_none_and_says_which_verbs_there_are() {
 
 fn list(query: &str) -> Result<proto::ListTasksRequest, Error> {
     let route = find(&Verb::GET, "/tasks").unwrap();
-    match read_request(&route, Some(query), Bytes::new(), &LIMITS)?.0 {
+    match read_request(&route, Some(query), &Bytes::new(), &LIMITS)?.0 {
         Operation::ListTasks(request) => Ok(request),
         other => panic!("{other:?}"),
     }
@@ -96,7 +96,7 @@ fn names_the_parameter_that_is_wrong() {
 fn lets_the_path_win_over_the_body_but_not_over_another_tenant() {
     let create = |path: &str, body: &'static str| {
         let route = find(&Verb::POST, path).unwrap();
-        read_request(&route, None, Bytes::from_static(body.as_bytes()), &LIMITS)
+        read_request(&route, None, &Bytes::from_static(body.as_bytes()), &LIMITS)
     };
     let body = r#"{"taskId":"other","url":"https://h/w"}"#;
     match create("/tasks/t/pushNotificationConfigs", body).unwrap().0 {
@@ -123,7 +123,7 @@ fn writes_what_it_reads() {
     );
     let (path, query) = target.path_and_query.split_once('?').unwrap();
     let route = find(&target.verb, path).unwrap();
-    let (read, _) = read_request(&route, Some(query), Bytes::new(), &LIMITS).unwrap();
+    let (read, _) = read_request(&route, Some(query), &Bytes::new(), &LIMITS).unwrap();
     assert_eq!(read, Operation::ListTasks(proto::ListTasksRequest { tenant: "acme/x".into(), ..request }));
     let cancel = Operation::CancelTask(proto::CancelTaskRequest { id: "a/b:c".into(), ..Default::default() });
     assert_eq!(super::target(&cancel, "").unwrap().path_and_query, "/tasks/a%2Fb%3Ac:cancel");
