@@ -223,8 +223,8 @@ mod tests {
         "skills":[{"id":"s","name":"s","description":"d","tags":["t"]}],"signatures":[{"protected":"a","signature":"b"}],
         "securitySchemes":{"k":{"type":"apiKey","in":"header","name":"x"}},"security":[{"k":[]}]}"#;
 
-    #[test]
-    fn rewrites_a_card_so_that_no_upstream_address_is_left() {
+    /// What callers see of it.
+    fn ours() -> proto::AgentCard {
         let face = Face {
             url: "https://gw/a2a/echo".into(),
             grpc: "gw:443".into(),
@@ -232,7 +232,12 @@ mod tests {
             pinned: None,
             upstream: "10.0.0.1".into(),
         };
-        let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
+        rewritten(&read(OLD.as_bytes()).unwrap(), &face)
+    }
+
+    #[test]
+    fn rewrites_a_card_so_that_no_upstream_address_is_left() {
+        let ours = ours();
         for written in [write_v1(&ours), write_hybrid(&ours).unwrap()] {
             let text = String::from_utf8(written).unwrap();
             assert!(!text.contains("10.0.0.1") && !text.contains("javascript") && !text.contains("apiKey"), "{text}");
@@ -242,14 +247,7 @@ mod tests {
 
     #[test]
     fn writes_one_card_for_both_generations_of_clients() {
-        let face = Face {
-            url: "https://gw/a2a/echo".into(),
-            grpc: "gw:443".into(),
-            tenant: "echo".into(),
-            pinned: None,
-            upstream: "10.0.0.1".into(),
-        };
-        let ours = rewritten(&read(OLD.as_bytes()).unwrap(), &face);
+        let ours = ours();
         let hybrid: serde_json::Value = serde_json::from_slice(&write_hybrid(&ours).unwrap()).unwrap();
         assert_eq!(hybrid["url"], "https://gw/a2a/echo");
         assert_eq!(hybrid["protocolVersion"], "0.3");
