@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::StreamExt as _;
 use http::Request;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
@@ -370,31 +370,4 @@ async fn refuses_strangers_without_reading_what_they_announce() {
     }
     assert!(agent.calls().is_empty());
     gateway.finish().await;
-}
-
-#[tokio::test]
-async fn tells_its_health_to_anybody_and_its_schema_to_callers_only() {
-    let agent = echo().await;
-    let mut gateway = gateway(&agent, "timeouts: {drain_ms: 2000}").await;
-    let health = async |service: &str, gateway: &TestGateway| {
-        let body = frame(0, &tonic_health::pb::HealthCheckRequest { service: service.into() }.encode_to_vec());
-        let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-        Raw::at(gateway, "/grpc.health.v1.Health/Check", &headers, body).await
-    };
-    for (service, status) in [("", 0), ("lf.a2a.v1.A2AService", 0), ("nothing", 5)] {
-        assert_eq!(health(service, &gateway).await.grpc().0, status, "{service}");
-    }
-    assert_eq!(&health("", &gateway).await.body[5..], [0x08, 0x01], "SERVING");
-    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
-    let stranger = Raw::at(&gateway, reflection, &[("content-type", "application/grpc")], frame(0, b"")).await;
-    assert_eq!(stranger.grpc().0, 16);
-    // A watcher hears of the end.
-    let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
-    let watch = Request::post(format!("{}/grpc.health.v1.Health/Watch", gateway.base))
-        .header("content-type", "application/grpc");
-    let mut watched = http2.request(watch.body(Full::new(frame(0, b""))).unwrap()).await.unwrap().into_body();
-    let mut next = async || watched.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(next().await[5..], [0x08, 0x01]);
-    let (said, ()) = tokio::join!(next(), gateway.stop_now());
-    assert_eq!(said[5..], [0x08, 0x02], "NOT_SERVING");
 }

@@ -16,6 +16,7 @@ mod errors;
 mod fidelity;
 mod grpc;
 mod hostile;
+mod infrastructure;
 mod own_tls;
 mod parity;
 mod protojson;
