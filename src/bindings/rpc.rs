@@ -154,7 +154,7 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
         Err(error) => return closing(head.version, refuse(doors, protocol, framing, method, error).await),
     };
     let read = async {
-        may_be(protocol, head.version)?;
+        may_be(protocol, method, head.version)?;
         let body = request::read(gateway, &arrival, body).await?;
         let body = if protocol == Protocol::WebText { web_text::decoded(&body)? } else { body };
         message::read(gateway, &arrival, protocol, &framing, body).await
@@ -197,14 +197,23 @@ fn unknown_type() -> Error {
     Error::new(Kind::UnsupportedMediaType, message)
 }
 
-/// gRPC's status comes after the body, in trailers, which few clients read over HTTP/1.1.
-fn may_be(protocol: Protocol, version: http::Version) -> Result<(), Error> {
+/// Whether there is such a method, and this protocol in this version of HTTP: gRPC's status comes after the body, in
+/// trailers, which few clients read over HTTP/1.1.
+fn may_be(protocol: Protocol, method: &str, version: http::Version) -> Result<(), Error> {
+    if !is_known(method) {
+        let message = "there is no such method: they are those of lf.a2a.v1.A2AService, such as SendMessage";
+        return Err(Error::new(Kind::MethodNotFound, message));
+    }
     match protocol {
         Protocol::Grpc | Protocol::GrpcJson if version < http::Version::HTTP_2 => {
             Err(Error::new(Kind::UnsupportedMediaType, "gRPC needs HTTP/2: over HTTP/1.1 use Connect or gRPC-Web"))
         }
         _ => Ok(()),
     }
+}
+
+fn is_known(method: &str) -> bool {
+    METHODS.iter().any(|known| known.name == method)
 }
 
 fn framing(headers: &HeaderMap) -> HeaderMap {
@@ -221,9 +230,8 @@ async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, metho
     for name in ENCODINGS.iter().chain(&["connect-protocol-version"]) {
         framing.remove(*name);
     }
-    let is_known = METHODS.iter().any(|known| known.name == method);
     let usual = if protocol == Protocol::ConnectStream { "SendStreamingMessage" } else { "SendMessage" };
-    let method = if is_known { method } else { usual };
+    let method = if is_known(method) { method } else { usual };
     hand_over(doors, protocol, framing, method, protocol.empty_body(), Ticket::refused(error)).await
 }
 

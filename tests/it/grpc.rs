@@ -252,6 +252,10 @@ async fn refuses_what_is_not_framed_as_grpc_defines_it() {
     }
     // Some proxies take te away; all that it says is that trailers can be read.
     assert_eq!(raw(&gateway, &[("te", "")], one.clone()).await.grpc().0, 0);
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/grpc")];
+    let (code, message) = Raw::at(&gateway, "/lf.a2a.v1.A2AService/Nothing", &headers, one.clone()).await.grpc();
+    assert!(code == 12 && message.contains("method"), "UNIMPLEMENTED: {message}");
     let huge = "x".repeat(20_000);
     let http2 = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
     let request = Request::post(format!("{}/lf.a2a.v1.A2AService/SendMessage", gateway.base)).header("x-long", huge);
