@@ -155,8 +155,13 @@ impl Gateway {
                 .await
                 .unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe))),
         };
-        // Here, so that the record knows of an answer that could not be translated.
-        content::reply_in(reply?, call.form)
+        let reply = reply?;
+        let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
+        // Here, so that the record knows of an answer that could not be translated, and whose it was.
+        content::reply_in(reply, call.form).map_err(|error| match place {
+            Some(((endpoint, binding), version)) => error.at(&endpoint, binding, version),
+            None => error,
+        })
     }
 
     /// When the process ends, or the caller's deadline passes, a stream ends with an error that says so; what the agent

@@ -261,7 +261,9 @@ impl Record {
 
     fn fail(&mut self, error: &Error) {
         let entry = self.entry();
-        entry.outcome = if error.kind() == Kind::Canceled { Outcome::Canceled } else { Outcome::Failed };
+        // An agent that cancels has failed; a caller that leaves has canceled.
+        let is_callers = error.kind() == Kind::Canceled && error.origin() != Origin::Agent;
+        entry.outcome = if is_callers { Outcome::Canceled } else { Outcome::Failed };
         entry.error = Some(error.kind().row().reason);
         entry.sent = Some(error.sent().as_str());
         entry.fault = Some(match error.origin() {

@@ -131,19 +131,16 @@ pub fn read_request(
 ) -> Result<(Operation, Option<Raw>), Error> {
     let rpc = route.method.rpc;
     if takes_body(rpc) && !(body.is_empty() && rpc == Rpc::CancelTask) {
-        // What can be read is an object; only what cannot be read is looked at again to tell why.
-        let told = |error| match json::is_object(body) {
-            Ok(()) => error,
-            Err(_) => Error::new(Kind::InvalidRequest, "the body must be one JSON object"),
-        };
+        // First, for the scan trusts that it reads JSON.
+        json::is_object(body).map_err(|_| Error::new(Kind::InvalidRequest, "the body must be one JSON object"))?;
         if route.variables.is_empty() && route.tenant.is_empty() {
-            return json::read_request(rpc, Version::V1_0, Some(body.clone()), limits).map_err(told);
+            return json::read_request(rpc, Version::V1_0, Some(body.clone()), limits);
         }
         let amend = |members: &mut Map<String, Value>| {
             set_variables(members, &route.variables);
             set_tenant(members, &route.tenant)
         };
-        return Ok((json::read_request_with(rpc, body, limits, amend).map_err(told)?, None));
+        return Ok((json::read_request_with(rpc, body, limits, amend)?, None));
     }
     let mut members = if takes_body(rpc) { Map::new() } else { from_query(query.unwrap_or_default())? };
     set_tenant(&mut members, &route.tenant)?;
@@ -231,6 +228,7 @@ pub fn target(operation: &Operation, tenant: &str) -> Result<Target, Error> {
     let mut members = if is_fixed { Map::new() } else { json::members(operation)? };
     members.remove("tenant");
     let mut path = String::new();
+    let tenant = tenant.trim_matches('/');
     for part in tenant.split('/').filter(|_| !tenant.is_empty()) {
         path += &format!("/{}", segment("tenant", part)?);
     }

@@ -72,7 +72,11 @@ pub fn of(error: &Error) -> Status {
         }
         _ => {}
     }
-    let code = error.kind().row().grpc as i32;
+    let code = match error.from_agent() {
+        // What is too long of it goes; its code stays.
+        Some(AgentError::Status { code, .. }) => *code,
+        _ => error.kind().row().grpc as i32,
+    };
     let info = pb::ErrorInfo {
         reason: error.kind().row().reason.to_owned(),
         domain: error.kind().domain().to_owned(),
@@ -119,8 +123,11 @@ pub fn details_of(status: &Status) -> Vec<(String, Vec<u8>)> {
 
 /// An error that an agent reported: it has the request, and who has to mend it follows from the kind.
 pub fn of_agent(error: Error) -> Error {
-    // That an agent knows no such task is for the caller to mend; that it broke is not.
-    let origin = if error.kind() == Kind::Internal { Origin::Agent } else { error.kind().usual_origin() };
+    // That an agent knows no such task is for the caller to mend; that it broke, or has no time or room, is not.
+    let origin = match error.kind() {
+        Kind::Internal | Kind::Canceled | Kind::Overloaded | Kind::DeadlineExceeded => Origin::Agent,
+        kind => kind.usual_origin(),
+    };
     error.origin_is(origin).sent_is(Sent::Sent)
 }
 
@@ -256,6 +263,16 @@ fn code_by_name(name: &str) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keeps_the_code_of_an_agent_that_says_too_much_and_knows_whose_it_is() {
+        let said = Status::new(Code::Aborted, "x".repeat(MESSAGE_BYTES_MAX + 1));
+        let told = of(&from_agent(&said));
+        assert_eq!((told.code(), told.message().len()), (Code::Aborted, MESSAGE_BYTES_MAX));
+        for code in [Code::Cancelled, Code::ResourceExhausted, Code::DeadlineExceeded] {
+            assert_eq!(from_agent(&Status::new(code, "")).origin(), Origin::Agent, "{code:?}");
+        }
+    }
 
     #[test]
     fn tells_the_same_in_both_spellings() {

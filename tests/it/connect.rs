@@ -75,6 +75,10 @@ async fn answers_at_the_agents_address_and_at_the_root() {
     let other = unary(&gateway, &[("a2a-agent", "b")], send()).await;
     assert_eq!((other.status.as_u16(), &other.json()["code"]), (404, &json!("not_found")));
     let unknown = gateway.request(Method::POST, "/a2a/a/lf.a2a.v1.A2AService/Nothing", &headers, "{}").await;
+    for broken in ["{\"", "{", "[]", "{\"message\":{\""] {
+        let refused = unary(&gateway, &[], broken).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (400, &json!("invalid_argument")), "{broken}");
+    }
     let error = unknown.json();
     assert_eq!((unknown.status.as_u16(), &error["code"]), (501, &json!("unimplemented")), "{error}");
     assert_eq!(error["details"][0]["type"], "google.rpc.ErrorInfo", "{error}");

@@ -23,10 +23,12 @@ use crate::bindings::respond::error_response;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::operation::Binding;
-use crate::wire::body::{self, Pace};
+use crate::wire::body::{self, BodyError, Pace};
 use crate::wire::status;
 
-/// The largest message of a health or reflection request.
+/// The largest body of a health request, which strangers may send: it has the name of a service.
+const HEALTH_BYTES_MAX: usize = 1 << 10;
+/// The largest message of a reflection request.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Watchers of health at once; there is one for each load balancer and the like.
 const WATCHERS_MAX: usize = 64;
@@ -63,11 +65,16 @@ async fn read_first(State(gateway): State<Arc<Gateway>>, request: Request, next:
     }
     let (head, body) = request.into_parts();
     let pause_max = gateway.settings.timeouts.body_pause;
-    let pace = Pace { bytes_max: MESSAGE_BYTES_MAX, pause_max, bytes_per_second_min: 1_024 };
+    let pace = Pace { bytes_max: HEALTH_BYTES_MAX, pause_max, bytes_per_second_min: 1_024 };
     match body::read(body, pace, &gateway.budget, gateway.clock.instant()).await {
         Ok(whole) => next.run(Request::from_parts(head, Body::from(whole))).await,
         Err(error) => {
-            let refused = Status::new(Code::InvalidArgument, error.to_string()).into_http::<tonic::body::Body>();
+            let code = match error {
+                BodyError::NoBudget => Code::Unavailable,
+                BodyError::TooLarge(_) => Code::ResourceExhausted,
+                BodyError::TooSlow | BodyError::Broken(_) => Code::InvalidArgument,
+            };
+            let refused = Status::new(code, error.to_string()).into_http::<tonic::body::Body>();
             closing(head.version, refused.map(Body::new))
         }
     }

@@ -39,7 +39,8 @@ pub(super) async fn read(
         Protocol::ConnectStream => "connect-content-encoding",
         _ => "grpc-encoding",
     };
-    let encoding = framing.get(header).map_or("identity", |encoding| encoding.to_str().unwrap_or("?"));
+    let encoding = framing.get(header).map_or(Ok("identity"), |encoding| encoding.to_str());
+    let encoding = encoding.map_err(|_| invalid(&format!("the header {header} is not as HTTP defines it")))?;
     let (is_compressed, message) = match protocol {
         Protocol::Connect => (encoding != "identity" && !body.is_empty(), body),
         _ => unframed(body)?,

@@ -82,12 +82,10 @@ impl Service {
             let (operation, raw) = match form {
                 Form::Proto => protobuf::read_request(rpc, bytes, limits)?,
                 Form::Json(_) => {
-                    json::read_request(rpc, version, Some(bytes.clone()), limits).map_err(
-                        |error| match json::is_object(&bytes) {
-                            Ok(()) => error,
-                            Err(_) => Error::new(Kind::Parse, "the message must be one JSON object"),
-                        },
-                    )?
+                    // First, for the scan trusts that it reads JSON.
+                    let not_json = |_| Error::new(Kind::Parse, "the message must be one JSON object");
+                    json::is_object(&bytes).map_err(not_json)?;
+                    json::read_request(rpc, version, Some(bytes), limits)?
                 }
             };
             Ok(Asked { version, form, operation, raw, rpc_id: None })

@@ -93,6 +93,23 @@ fn names_the_parameter_that_is_wrong() {
 }
 
 #[test]
+fn refuses_bodies_that_are_no_json_before_anything_else_looks_at_them() {
+    let whole =
+        br#"{"tenant":"a","message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"\u00e9\""}]},"x":"y"}"#;
+    let route = find(&Verb::POST, "/message:send").unwrap();
+    let read = |body: Bytes| read_request(&route, None, &body, &LIMITS);
+    assert!(read(Bytes::from_static(whole)).is_ok());
+    for length in 0..whole.len() {
+        let error = read(Bytes::from_static(&whole[..length])).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidRequest, "{length}");
+    }
+    let mut no_utf8 = whole.to_vec();
+    let at = no_utf8.iter().position(|byte| *byte == b'y').unwrap();
+    no_utf8[at] = 0xff;
+    assert_eq!(read(no_utf8.into()).unwrap_err().kind(), Kind::InvalidRequest, "also where nobody looks");
+}
+
+#[test]
 fn lets_the_path_win_over_the_body_but_not_over_another_tenant() {
     let create = |path: &str, body: &'static str| {
         let route = find(&Verb::POST, path).unwrap();
