@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
+use switchboard::ledger::Outcome;
 use switchboard::operation::Rpc;
 use switchboard::proto;
 use tokio::time::timeout;
@@ -46,6 +47,15 @@ fn event(state: proto::TaskState) -> proto::StreamResponse {
 fn working() -> Said {
     let first = futures_util::stream::iter([Ok(Bytes::from(event(proto::TaskState::Working).encode_to_vec()))]);
     Said::Stream(first.chain(futures_util::stream::pending()).boxed())
+}
+
+/// An answer that JSON cannot spell.
+fn not_a_number() -> Said {
+    let value = proto::Value { kind: Some(proto::value::Kind::NumberValue(f64::NAN)) };
+    let metadata = proto::Struct { fields: [("x".to_owned(), value)].into() };
+    let task = proto::Task { metadata: Some(metadata), ..task(proto::TaskState::Completed) };
+    let payload = proto::send_message_response::Payload::Task(task);
+    Said::message(&proto::SendMessageResponse { payload: Some(payload) })
 }
 
 async fn echo() -> FakeGrpcAgent {
@@ -276,12 +286,14 @@ async fn tells_what_an_agent_did_wrong_and_whether_it_has_the_request() {
             "large" => Said::One(vec![0; 300_000].into()),
             "unauthenticated" => Said::Error(Status::unauthenticated("who are you")),
             "data loss" => Said::Error(Status::data_loss("gone")),
+            "cancelled" => Said::Error(Status::cancelled("not today")),
+            "not a number" => not_a_number(),
             "unavailable" => Said::Error(Status::unavailable("busy")),
             other => panic!("{other}"),
         }
     })
     .await;
-    let gateway = gateway(&agent, "limits: {reply_bytes_max: 100000}").await;
+    let mut gateway = gateway(&agent, "limits: {reply_bytes_max: 100000}").await;
     let sent = async |text: &str| {
         let request = proto::SendMessageRequest { tenant: "a".into(), ..message(text) };
         gateway.grpc().send_message(grpc_request(request.encode_to_vec().into())).await.unwrap_err()
@@ -295,6 +307,16 @@ async fn tells_what_an_agent_did_wrong_and_whether_it_has_the_request() {
     let own = sent("data loss").await;
     assert_eq!((own.code(), own.message()), (Code::DataLoss, "gone"), "a code that A2A does not know goes on as it is");
     assert_eq!(sent("unavailable").await.code(), Code::Unavailable);
+    assert_eq!(sent("cancelled").await.code(), Code::Cancelled);
+    let params =
+        serde_json::json!({"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "not a number"}]}});
+    let json = gateway.rpc("a", "SendMessage", params).await;
+    assert_eq!(json["error"]["data"][0]["reason"], "INVALID_AGENT_RESPONSE", "{json}");
+    for place in ["nonsense", "empty", "large", "unauthenticated", "data loss", "unavailable", "cancelled", "NaN"] {
+        let record = gateway.record().await;
+        let whose = (record.outcome, record.fault, record.agent_binding);
+        assert_eq!(whose, (Outcome::Failed, Some("agent"), Some("grpc")), "{place}");
+    }
     drop(agent);
     gateway.finish().await;
 }
