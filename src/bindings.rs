@@ -94,8 +94,8 @@ async fn agent_door(State(doors): State<Doors>, request: Request) -> Response {
         (Method::GET | Method::HEAD, "/.well-known/agent-card.json" | "/.well-known/agent.json") => {
             Box::pin(card::serve(&doors, agent, request)).await
         }
-        (verb, "/.well-known/agent-card.json" | "/.well-known/agent.json") => other_verb(&verb, "GET, HEAD"),
-        (verb, "" | "/" | "/message/send" | "/message/stream") => other_verb(&verb, "POST"),
+        (verb, "/.well-known/agent-card.json" | "/.well-known/agent.json") => respond::other_verb(&verb, "GET, HEAD"),
+        (verb, "" | "/" | "/message/send" | "/message/stream") => respond::other_verb(&verb, "POST"),
         (_, tail) => match tail.strip_prefix('/').and_then(|tail| tail.strip_prefix(rpc::SERVICE)) {
             Some(method) => Box::pin(rpc::serve(&doors, Some(agent), method, request)).await,
             None => Box::pin(rest::serve(&doors, agent, tail, request)).await,
@@ -116,10 +116,6 @@ fn below_agents(path: &str) -> Option<(AgentName, &str)> {
     let (agent, tail) = path.split_at(path.find('/').unwrap_or(path.len()));
     let agent = percent_decode_str(agent).decode_utf8().ok()?;
     Some((AgentName(agent.into()), tail))
-}
-
-fn other_verb(verb: &Method, allowed: &'static str) -> Response {
-    if verb == Method::OPTIONS { respond::options(allowed) } else { respond::verb_not_allowed(allowed) }
 }
 
 async fn unknown_path() -> Response {

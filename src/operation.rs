@@ -123,6 +123,11 @@ pub struct Method {
 }
 
 impl Method {
+    /// The method of this name in the schema, which is also its JSON-RPC name in 1.0.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
+        METHODS.iter().find(|method| method.name == name)
+    }
+
     /// The method of this JSON-RPC name, and the version whose spelling it is.
     pub fn by_jsonrpc_name(name: &str) -> Option<(&'static Self, Version)> {
         METHODS.iter().find_map(|method| match name {

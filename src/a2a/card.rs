@@ -203,10 +203,7 @@ fn clean_list(list: &mut Vec<String>) {
 
 fn clean_text(text: &mut String) {
     text.retain(|c| !c.is_control() || c == '\n' || c == '\t');
-    if text.len() > TEXT_BYTES_MAX {
-        let end = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
 fn is_web(url: &str) -> bool {

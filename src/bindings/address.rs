@@ -43,7 +43,7 @@ fn is_bare(url: &Url) -> bool {
     url.path() == "/" && url.username().is_empty() && nothing_else
 }
 
-fn has_port(host: &str) -> bool {
+pub(super) fn has_port(host: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::utf8_percent_encode;
 use sha2::{Digest as _, Sha256};
 
-use super::address::base_url;
+use super::address::{base_url, has_port};
 use super::arrival::{arrival, named_version};
 use super::respond::{error_response, json_response};
 use super::{Doors, closing};
@@ -101,8 +101,7 @@ pub fn face(agent: &Agent, base_url: &str) -> Face {
 fn grpc_target(base_url: &str) -> String {
     let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
     let authority = rest.split('/').next().unwrap_or_default();
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
-    match (has_port, scheme) {
+    match (has_port(authority), scheme) {
         (true, _) => authority.to_owned(),
         (false, "https") => format!("{authority}:443"),
         (false, _) => format!("{authority}:80"),

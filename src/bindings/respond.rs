@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::error::{Error, Kind};
 use crate::wire::status;
@@ -49,6 +49,11 @@ pub fn error_response(error: &Error) -> Response {
     response
 }
 
+/// The answer to a verb that is none of `allowed`: OPTIONS asks for them, any other is refused.
+pub(super) fn other_verb(verb: &Method, allowed: &str) -> Response {
+    if verb == Method::OPTIONS { options(allowed) } else { verb_not_allowed(allowed) }
+}
+
 /// 405, with the verbs that are allowed.
 pub(super) fn verb_not_allowed(allowed: &str) -> Response {
     let error = Error::new(Kind::VerbNotAllowed, format!("this address answers {allowed} only"));
@@ -58,7 +63,7 @@ pub(super) fn verb_not_allowed(allowed: &str) -> Response {
 }
 
 /// The answer to OPTIONS: the verbs that are allowed, and nothing else.
-pub(super) fn options(allowed: &str) -> Response {
+fn options(allowed: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));

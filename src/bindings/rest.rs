@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
 use super::arrival::{Asked, arrival};
 use super::events::{self, Envelope};
 use super::exchange::{self, Admitted};
-use super::respond::{error_response, json_response, options, verb_not_allowed};
+use super::respond::{error_response, json_response, other_verb};
 use super::{Doors, closing, request, unknown_path};
 use crate::call::{AgentName, ExtensionUri, Form, ReplyBody};
 use crate::error::Error;
@@ -26,7 +26,7 @@ pub(super) async fn serve(doors: &Doors, agent: AgentName, path: &str, request: 
         Err(NoRoute::Unknown) => unknown_path().await,
         Err(NoRoute::Verbs(verbs)) => {
             let allowed = verbs.iter().map(Verb::as_str).collect::<Vec<_>>().join(", ");
-            if request.method() == Verb::OPTIONS { options(&allowed) } else { verb_not_allowed(&allowed) }
+            other_verb(request.method(), &allowed)
         }
     }
 }

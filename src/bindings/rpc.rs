@@ -17,13 +17,13 @@ use tokio::time::timeout_at;
 
 use super::arrival::arrival;
 use super::exchange::Admitted;
-use super::respond::{self, error_response, options, verb_not_allowed};
+use super::respond::{self, error_response, other_verb};
 use super::{Doors, closing, request};
 use crate::call::AgentName;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
-use crate::operation::{Binding, METHODS};
+use crate::operation::{Binding, Method as A2aMethod};
 use crate::wire::status;
 
 mod connect;
@@ -110,7 +110,7 @@ impl Protocol {
 
     /// Connect has one content type for unary methods and another for streams.
     fn fits(self, method: &str) -> bool {
-        let streams = METHODS.iter().find(|known| known.name == method).map(|known| known.streams);
+        let streams = A2aMethod::by_name(method).map(|known| known.streams);
         match self {
             Self::Connect => streams != Some(true),
             Self::ConnectStream => streams != Some(false),
@@ -137,10 +137,8 @@ impl Protocol {
 
 /// Serves `method` of the service, for the agent that the path names, if it names one.
 pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str, request: Request) -> Response {
-    match *request.method() {
-        Method::POST => {}
-        Method::OPTIONS => return options("POST"),
-        _ => return verb_not_allowed("POST"),
+    if request.method() != Method::POST {
+        return other_verb(request.method(), "POST");
     }
     let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
@@ -200,7 +198,7 @@ fn unknown_type() -> Error {
 /// Whether there is such a method, and this protocol in this version of HTTP: gRPC's status comes after the body, in
 /// trailers, which few clients read over HTTP/1.1.
 fn may_be(protocol: Protocol, method: &str, version: http::Version) -> Result<(), Error> {
-    if !is_known(method) {
+    if A2aMethod::by_name(method).is_none() {
         let message = "there is no such method: they are those of lf.a2a.v1.A2AService, such as SendMessage";
         return Err(Error::new(Kind::MethodNotFound, message));
     }
@@ -210,10 +208,6 @@ fn may_be(protocol: Protocol, method: &str, version: http::Version) -> Result<()
         }
         _ => Ok(()),
     }
-}
-
-fn is_known(method: &str) -> bool {
-    METHODS.iter().any(|known| known.name == method)
 }
 
 fn framing(headers: &HeaderMap) -> HeaderMap {
@@ -231,7 +225,7 @@ async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, metho
         framing.remove(*name);
     }
     let usual = if protocol == Protocol::ConnectStream { "SendStreamingMessage" } else { "SendMessage" };
-    let method = if is_known(method) { method } else { usual };
+    let method = A2aMethod::by_name(method).map_or(usual, |known| known.name);
     hand_over(doors, protocol, framing, method, protocol.empty_body(), Ticket::refused(error)).await
 }
 

@@ -95,6 +95,18 @@ fn events_in(events: EventStream, form: Form) -> EventStream {
     until_error.boxed()
 }
 
+/// Whether an answer is decoded whatever the scan saw: a card is always rewritten, and the answer to a delete carries
+/// nothing.
+pub(super) const fn must_decode(rpc: Rpc) -> bool {
+    matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig)
+}
+
+/// An agent's event, which must have something in it.
+pub(super) fn with_payload(event: proto::StreamResponse) -> Result<proto::StreamResponse, Error> {
+    let empty = || Error::new(Kind::InvalidAgentResponse, "the agent sent an event without a payload");
+    if event.payload.is_none() { Err(empty()) } else { Ok(event) }
+}
+
 /// An answer that had to be decoded.
 pub(super) fn answer_of(rpc: Rpc, response: Response) -> Result<Answer, Error> {
     let peek = bounded(peek_at_response(&response))?;

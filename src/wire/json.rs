@@ -177,9 +177,7 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     let scan = scan::scan(&result, scan::answer_shape(rpc, version), limits).map_err(bad_answer)?;
     let peek = scan.peek(version).filter(|peek| is_whole(rpc, peek));
     let raw = Raw { form: Form::Json(version), bytes: result };
-    // A card is always rewritten, and the answer to a delete carries nothing.
-    let must_decode = matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig);
-    if let Some(peek) = peek.filter(|_| !must_decode) {
+    if let Some(peek) = peek.filter(|_| !content::must_decode(rpc)) {
         Ok(Answer { rpc, content: Content::Raw(raw), peek: content::bounded(peek)? })
     } else {
         content::answer_of(rpc, response(rpc, version, &raw.bytes, None)?)
@@ -316,8 +314,7 @@ pub fn event(version: Version, json: &Bytes, kind: Option<PayloadKind>) -> Resul
         Version::V0_3 => v0_3::event_from_v0_3(json, kind).map_err(|error| malformed(&error))?,
         Version::V1_0 => answer_v1::<proto::StreamResponse>(json)?,
     };
-    let empty = || Error::new(Kind::InvalidAgentResponse, "the agent sent an event without a payload");
-    if event.payload.is_none() { Err(empty()) } else { Ok(event) }
+    content::with_payload(event)
 }
 
 /// Writes a typed event in 1.0.

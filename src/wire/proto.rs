@@ -96,9 +96,7 @@ pub fn with_tenant(rpc: Rpc, bytes: &[u8], tenant: &str) -> Bytes {
 /// InvalidAgentResponse when it is not an answer to this operation.
 pub fn read_answer(rpc: Rpc, bytes: Bytes, limits: &JsonLimits) -> Result<Answer, Error> {
     let canonical = scan::scan(&bytes, answer_shape(rpc), limits).map_err(bad_answer)?;
-    // A card is always rewritten, and the answer to a delete carries nothing.
-    let must_decode = matches!(rpc, Rpc::GetExtendedAgentCard | Rpc::DeletePushConfig);
-    let peek = if canonical && !must_decode { answer_peek(rpc, &bytes).ok() } else { None };
+    let peek = if canonical && !content::must_decode(rpc) { answer_peek(rpc, &bytes).ok() } else { None };
     match peek {
         Some(peek) => {
             let content = Content::Raw(Raw { form: Form::Proto, bytes });
@@ -176,9 +174,7 @@ pub fn read_event(bytes: Bytes, limits: &JsonLimits) -> Result<Event, Error> {
 /// # Errors
 /// InvalidAgentResponse when the bytes are no event.
 pub fn event(bytes: Bytes) -> Result<proto::StreamResponse, Error> {
-    let event: proto::StreamResponse = decoded(bytes)?;
-    let empty = || Error::new(Kind::InvalidAgentResponse, "the agent sent an event without a payload");
-    if event.payload.is_none() { Err(empty()) } else { Ok(event) }
+    content::with_payload(decoded(bytes)?)
 }
 
 /// Writes a typed event.

@@ -64,15 +64,12 @@ pub fn json_violations(error: &Error) -> Value {
 
 /// The status that tells a caller of gRPC, gRPC-Web or Connect about `error`. An agent's own goes on as it was.
 pub fn of(error: &Error) -> Status {
-    match error.from_agent() {
+    let code = match error.from_agent() {
         Some(AgentError::Status { code, message, details })
             if message.len() <= MESSAGE_BYTES_MAX && details.len() <= DETAILS_BYTES_MAX =>
         {
             return Status::with_details(Code::from_i32(*code), message.clone(), details.clone());
         }
-        _ => {}
-    }
-    let code = match error.from_agent() {
         // What is too long of it goes; its code stays.
         Some(AgentError::Status { code, .. }) => *code,
         _ => error.kind().row().grpc as i32,
@@ -96,11 +93,7 @@ pub fn of(error: &Error) -> Status {
         let retry_delay = prost_types::Duration::try_from(after).ok();
         details.push(any("RetryInfo", &pb::RetryInfo { retry_delay }));
     }
-    let mut message = error.message();
-    while message.len() > MESSAGE_BYTES_MAX {
-        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-        message = &message[..end];
-    }
+    let message = &error.message()[..error.message().floor_char_boundary(MESSAGE_BYTES_MAX)];
     let mut status = pb::Status { code, message: message.to_owned(), details };
     if status.encoded_len() > DETAILS_BYTES_MAX {
         // What it is stays, what more is said of it goes.

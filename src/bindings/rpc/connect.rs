@@ -24,7 +24,7 @@ use crate::call::Form;
 use crate::config::Limits;
 use crate::error::Error;
 use crate::gateway::Gateway;
-use crate::operation::{METHODS, Method, Rpc, Version};
+use crate::operation::{Method, Rpc, Version};
 use crate::wire::status;
 
 /// Answers below this are not worth compressing.
@@ -66,7 +66,7 @@ impl Connect {
 
 fn method(path: &str) -> Option<&'static Method> {
     let name = path.trim_start_matches('/').strip_prefix(SERVICE)?;
-    METHODS.iter().find(|method| method.name == name)
+    Method::by_name(name)
 }
 
 /// What the library has understood of a request.
