@@ -1,4 +1,4 @@
-//! Compiles the A2A schema without a protoc binary: messages by prost, their ProtoJSON form by pbjson, the gRPC
+//! Compiles the schemas without a protoc binary: messages by prost, their ProtoJSON form by pbjson, the gRPC
 //! service by tonic-build, and the shapes by which protobuf bytes are scanned.
 
 use std::path::PathBuf;
@@ -15,31 +15,42 @@ mod service;
 mod shapes;
 
 const PACKAGE: &str = "lf.a2a.v1";
-const FILES: [&str; 3] = ["lf/a2a/v1/a2a.proto", "google/protobuf/struct.proto", "google/protobuf/timestamp.proto"];
+const A2A: &str = "lf/a2a/v1/a2a.proto";
+/// The admin API; each file imports what it needs.
+const ADMIN: [&str; 5] = [
+    "switchboard/v1/access_group.proto",
+    "switchboard/v1/agent.proto",
+    "switchboard/v1/key.proto",
+    "switchboard/v1/limits.proto",
+    "switchboard/v1/team.proto",
+];
+const WELL_KNOWN: [&str; 3] =
+    ["google/protobuf/field_mask.proto", "google/protobuf/struct.proto", "google/protobuf/timestamp.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_file(FILES[0])?;
+    compiler.include_imports(true).include_source_info(true).open_files([&[A2A][..], &ADMIN].concat())?;
 
     // The encoded set keeps the options of extensions (google.api.http); prost's own types would drop them.
     let encoded = compiler.encode_file_descriptor_set();
-    fs::write(out.join("a2a.fds"), &encoded)?;
+    fs::write(out.join("schema.fds"), &encoded)?;
     let pool = DescriptorPool::decode(&encoded[..])?;
     let service = pool.get_service_by_name("lf.a2a.v1.A2AService").ok_or("the schema has no service")?;
     fs::write(out.join("shapes.rs"), shapes::table(&pool, &service))?;
     service::generate(&service);
 
     let mut files = compiler.file_descriptor_set();
-    files.file.retain(|file| FILES.contains(&file.name()));
+    files.file.retain(|file| [&[A2A][..], &ADMIN, &WELL_KNOWN].concat().contains(&file.name()));
     pbjson_build::Builder::new()
         .register_descriptors(&files.encode_to_vec())?
         .out_dir(&out)
+        // Of an admin request they are refused where it is read; in the store they are a later release's.
         .ignore_unknown_fields()
         .btree_map(["."])
-        .build(&[".lf.a2a.v1"])?;
+        .build(&[".lf.a2a.v1", ".switchboard.v1"])?;
     let json = out.join("lf.a2a.v1.serde.rs");
     let exact = exact_json::exact_json(&fs::read_to_string(&json)?, &exact_json::required_fields(&pool)?);
     fs::write(&json, exact)?;

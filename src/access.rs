@@ -4,39 +4,65 @@
 //! decision is a value: routing and upstreams take a [`Permitted`], which only this module can make.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
-use crate::call::{AgentName, Call, Caller, KeyId};
-use crate::config::{Granted, Secret, Settings};
+use crate::call::{AgentName, Call, Caller, Grants, KeyId};
+use crate::clock::Clock;
+use crate::config::{DefaultAccess, Granted, KeySettings, Rates, Role, Secret, Settings, hex};
 use crate::error::{Error, Kind};
+use crate::operation::{METHODS, Rpc};
 use crate::registry::{Agent, Registry};
+use crate::store::{Resource, Store};
+
+mod grants;
+mod groups;
+mod keys;
+mod throttle;
+
+pub use grants::Reach;
+use groups::{Group, Table, Team};
+use keys::{Hash, Keys};
+use throttle::Throttle;
 
 /// Where a caller may present its key; all that are there must be the same one.
 const KEY_HEADERS: [&str; 2] = ["x-api-key", "x-litellm-api-key"];
+/// The words for a key that is absent, expired, blocked or deleted: which of these is for its owner's administrator.
+const NOT_KNOWN: &str = "the key is not known here, or not any more";
 
-/// The keys of one configuration and what they may.
+/// Who is known, and what they may.
 #[derive(Debug)]
 pub struct Access {
-    keys: HashMap<[u8; 32], Key>,
-    grants: HashMap<KeyId, Granted>,
-}
-
-#[derive(Debug)]
-struct Key {
-    digest: [u8; 32],
-    caller: Caller,
+    of_config: ArcSwap<HashMap<Hash, Caller>>,
+    keys: Keys,
+    teams: Table<Team>,
+    groups: Table<Group>,
+    throttle: Throttle,
+    store: Arc<Store>,
+    /// For keys and teams without grants.
+    otherwise: DefaultAccess,
+    clock: Clock,
+    started: Instant,
+    /// When the store was last heard, in milliseconds from `started`.
+    heard_ms: AtomicU64,
+    stale_max: Duration,
 }
 
 /// Proof that this caller may make this call on this agent.
 #[derive(Debug)]
 pub struct Permitted<'a> {
     call: &'a Call,
-    agent: &'a Arc<Agent>,
+    agent: Arc<Agent>,
+    team_rates: Option<Rates>,
 }
 
 impl<'a> Permitted<'a> {
@@ -44,81 +70,207 @@ impl<'a> Permitted<'a> {
         self.call
     }
 
-    pub fn agent(&self) -> &'a Arc<Agent> {
-        self.agent
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// What the caller's team may use, if the caller is in one.
+    pub fn team_rates(&self) -> Option<Rates> {
+        self.team_rates
     }
 }
 
 impl Access {
-    pub fn new(settings: &Settings) -> Self {
-        let mut access = Self { keys: HashMap::new(), grants: HashMap::new() };
-        if let Some(master) = &settings.master_key {
-            access.add("master", master, Granted::All);
-        }
-        for key in &settings.keys {
-            access.add(&key.name, &key.key, key.agents.clone());
-        }
+    pub fn new(settings: &Settings, store: Arc<Store>, clock: Clock) -> Self {
+        let access = Self {
+            of_config: ArcSwap::default(),
+            keys: Keys::new(settings.limits.keys_cached_max),
+            teams: Table::new(Resource::Teams),
+            groups: Table::new(Resource::AccessGroups),
+            throttle: Throttle::new(settings.limits.failed_keys_per_minute_max),
+            store,
+            otherwise: settings.default_access,
+            clock,
+            started: clock.instant(),
+            heard_ms: AtomicU64::new(0),
+            stale_max: settings.store.stale_max,
+        };
+        access.configure(settings.master_key.as_ref(), &settings.keys);
         access
     }
 
-    fn add(&mut self, name: &str, secret: &Secret, granted: Granted) {
-        let digest: [u8; 32] = Sha256::digest(secret.expose().as_bytes()).into();
-        // From the name, not from the secret: it stays when the secret is rotated, and logs tell nothing of the secret.
-        let of_name = Sha256::digest(name.as_bytes());
-        let short: String = of_name.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        let caller = Caller { key: KeyId(format!("key_{short}").into()), name: name.into() };
-        self.grants.insert(caller.key.clone(), granted);
-        self.keys.insert(digest, Key { digest, caller });
+    /// Takes the keys of a configuration in place of those before.
+    pub fn configure(&self, master: Option<&Secret>, keys: &[KeySettings]) {
+        let master = master.map(|key| {
+            let grants = Grants { all_agents: true, ..Grants::default() };
+            config_key("master", key, Role::Operator, grants, Rates::default())
+        });
+        let others = keys.iter().map(|key| {
+            let agents = match &key.agents {
+                Granted::All => Vec::new(),
+                Granted::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
+            };
+            let grants = Grants {
+                all_agents: key.agents == Granted::All,
+                agents: agents.into_iter().collect(),
+                operations: (!key.operations.is_empty()).then(|| key.operations.clone()),
+                ..Grants::default()
+            };
+            config_key(&key.name, &key.key, key.role, grants, key.rates)
+        });
+        self.of_config.store(Arc::new(master.into_iter().chain(others).collect()));
     }
 
-    /// The caller whose credentials `headers` carry.
+    /// The caller whose credentials `headers` carry. Keys of the configuration and those in memory are known at once;
+    /// others are looked up in the store, on behalf of `source`.
     ///
     /// # Errors
-    /// Unauthenticated when there are none, when one is unknown, when two differ, and when a header is repeated.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        let refuse = |message: &str| Err(Error::new(Kind::Unauthenticated, message));
-        let mut found: Option<&Caller> = None;
+    /// Unauthenticated when there are none, when one is unknown, when two differ, and when a header is repeated;
+    /// RateLimited for an address that presented too many unknown ones; Overloaded while the store is away.
+    pub async fn identify(&self, headers: &HeaderMap, source: IpAddr) -> Result<Caller, Error> {
+        let mut found: Option<Caller> = None;
         for presented in presented(headers)? {
-            match self.lookup(presented) {
-                None => return refuse("the key is not known here"),
-                Some(caller) if found.is_some_and(|other| other != caller) => {
-                    return refuse("the credentials in the headers belong to different callers: send one");
-                }
-                Some(caller) => found = Some(caller),
+            let caller = self.lookup(presented, source).await?;
+            if found.as_ref().is_some_and(|other| *other != caller) {
+                let message = "the credentials in the headers belong to different callers: send one";
+                return Err(Error::new(Kind::Unauthenticated, message));
             }
+            found = Some(caller);
         }
-        match found {
-            Some(caller) => Ok(caller.clone()),
-            None => refuse("no key: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`"),
+        found.ok_or_else(|| {
+            let message = "no key: send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`";
+            Error::new(Kind::Unauthenticated, message)
+        })
+    }
+
+    async fn lookup(&self, presented: &str, source: IpAddr) -> Result<Caller, Error> {
+        let not_known = || Error::new(Kind::Unauthenticated, NOT_KNOWN);
+        let hash: Hash = Sha256::digest(presented.as_bytes()).into();
+        // Looking up by digest leaks nothing of the key; the comparison is constant-time all the same.
+        if let Some((known, caller)) = self.of_config.load().get_key_value(&hash)
+            && bool::from(known.ct_eq(&hash))
+        {
+            return Ok(caller.clone());
+        }
+        let now = self.clock.unix_micros();
+        let key = if let Some(key) = self.keys.known(&hash, now) {
+            self.is_fresh()?;
+            key
+        } else {
+            self.ask_store(&hash, source, now).await?.ok_or_else(not_known)?
+        };
+        if !self.is_valid(&key, now) {
+            return Err(not_known());
+        }
+        Ok(key.caller.clone())
+    }
+
+    async fn ask_store(&self, hash: &Hash, source: IpAddr, now: i64) -> Result<Option<Arc<keys::StoredKey>>, Error> {
+        let instant = self.clock.instant();
+        self.throttle.may_ask(source, instant)?;
+        let is_unknown = self.keys.is_unknown(hash);
+        let read = if is_unknown { None } else { self.keys.read(hash, now, &self.store).await? };
+        if read.is_none() {
+            self.throttle.failed(source, instant);
+        }
+        Ok(read)
+    }
+
+    fn is_valid(&self, key: &keys::StoredKey, now: i64) -> bool {
+        let team_is_there =
+            key.caller.team.as_ref().is_none_or(|id| self.teams.of(id).is_some_and(|team| !team.is_blocked));
+        !key.is_blocked && key.caller.expires_at.is_none_or(|at| now < at) && team_is_there
+    }
+
+    /// What was read from the store is believed for a while after the store went away.
+    fn is_fresh(&self) -> Result<(), Error> {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        if (self.clock.instant() - self.started).saturating_sub(heard) <= self.stale_max {
+            return Ok(());
+        }
+        let message = "the store has been away for too long to believe keys: try again";
+        Err(Error::new(Kind::Overloaded, message).retry_after_is(Duration::from_secs(1)))
+    }
+
+    /// The same caller as it is known now; none if it may not call any more.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn refreshed(&self, caller: &Caller) -> Result<Option<Caller>, Error> {
+        if let Some(known) = self.of_config.load().values().find(|known| *known == caller) {
+            return Ok(Some(known.clone()));
+        }
+        self.by_id(&caller.key).await
+    }
+
+    /// The caller that a key of the store stands for; none while it may not call.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn by_id(&self, key: &KeyId) -> Result<Option<Caller>, Error> {
+        let Some(key) = self.keys.by_id(key, &self.store).await? else { return Ok(None) };
+        Ok(self.is_valid(&key, self.clock.unix_micros()).then(|| key.caller.clone()))
+    }
+
+    /// The caller of the configuration with this name or id.
+    pub fn configured(&self, name: &str) -> Option<Caller> {
+        let known = self.of_config.load();
+        known.values().find(|caller| *caller.name == *name || *caller.key.0 == *name).cloned()
+    }
+
+    /// Whether the configuration has a key of this value.
+    pub fn is_of_config(&self, value: &str) -> bool {
+        let hash: Hash = Sha256::digest(value.as_bytes()).into();
+        self.of_config.load().contains_key(&hash)
+    }
+
+    /// Begins to follow the store: reads teams and groups whole, and keys from now on.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn load(&self) -> Result<(), Error> {
+        let [_, keys, ..] = self.store.revisions().await?;
+        self.keys.follow_from(keys);
+        self.teams.follow(&self.store).await?;
+        self.groups.follow(&self.store).await?;
+        self.heard();
+        Ok(())
+    }
+
+    /// Takes over what changed of one kind of row.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn follow(&self, resource: Resource) -> Result<(), Error> {
+        match resource {
+            Resource::Keys => self.keys.follow(&self.store).await,
+            Resource::Teams => self.teams.follow(&self.store).await,
+            Resource::AccessGroups => self.groups.follow(&self.store).await,
+            Resource::Agents => Ok(()),
         }
     }
 
-    /// Looking up by digest leaks nothing of the key; the comparison is constant-time all the same.
-    fn lookup(&self, presented: &str) -> Option<&Caller> {
-        let digest: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        let key = self.keys.get(&digest)?;
-        bool::from(key.digest.ct_eq(&digest)).then_some(&key.caller)
+    /// The store has just answered: what is in memory is what it has.
+    pub fn heard(&self) {
+        let now = (self.clock.instant() - self.started).as_millis();
+        self.heard_ms.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether `caller` may call `agent`, and so whether the agent exists for it.
-    pub fn may_call(&self, caller: &Caller, agent: &Agent) -> bool {
-        match self.grants.get(&caller.key) {
-            Some(Granted::All) => true,
-            Some(Granted::Named(names)) => names.iter().any(|name| agent.is_called(name)),
-            None => false,
-        }
+    /// How long until a time of day, in microseconds since 1970.
+    pub fn until(&self, at: i64) -> Duration {
+        Duration::from_micros(u64::try_from(at.saturating_sub(self.clock.unix_micros())).unwrap_or(0))
+    }
+
+    /// What a caller's team may use.
+    pub fn team_rates(&self, caller: &Caller) -> Option<Rates> {
+        Some(self.teams.of(caller.team.as_ref()?)?.rates)
     }
 
     /// The agent that `name` means to `caller`.
     ///
     /// # Errors
     /// AgentNotFound, with the same words for one that is absent and one that the caller may not see.
-    pub fn visible<'r>(
-        &self,
-        registry: &'r Registry,
-        caller: &Caller,
-        name: &AgentName,
-    ) -> Result<&'r Arc<Agent>, Error> {
+    pub fn visible(&self, registry: &Registry, caller: &Caller, name: &AgentName) -> Result<Arc<Agent>, Error> {
         let agent = registry.find(name).filter(|agent| self.may_call(caller, agent));
         agent.ok_or_else(|| {
             let shown: String = name.0.chars().filter(|c| !c.is_control()).take(63).collect();
@@ -132,11 +284,44 @@ impl Access {
     /// Lets `call` go to the agent that it names.
     ///
     /// # Errors
-    /// AgentNotFound, as for an agent that does not exist.
-    pub fn permit<'a>(&self, registry: &'a Registry, call: &'a Call) -> Result<Permitted<'a>, Error> {
+    /// AgentNotFound, as for an agent that does not exist; PermissionDenied for an operation that is not granted on an
+    /// agent that is.
+    pub fn permit<'a>(&self, registry: &Registry, call: &'a Call) -> Result<Permitted<'a>, Error> {
         let agent = self.visible(registry, &call.caller, &call.agent)?;
-        Ok(Permitted { call, agent })
+        let rpc = call.operation.rpc();
+        if !self.may_make(&call.caller, rpc) {
+            let message = format!("this key may not make {} calls", rpc.method().name);
+            return Err(Error::new(Kind::PermissionDenied, message));
+        }
+        Ok(Permitted { call, agent, team_rates: self.team_rates(&call.caller) })
     }
+
+    /// The operations that a caller may make on the agents that it may call.
+    pub fn operations(&self, caller: &Caller) -> Vec<Rpc> {
+        METHODS.iter().map(|method| method.rpc).filter(|rpc| self.may_make(caller, *rpc)).collect()
+    }
+
+    fn may_make(&self, caller: &Caller, rpc: Rpc) -> bool {
+        let team = caller.team.as_ref().and_then(|id| self.teams.of(id));
+        caller.grants.allow(rpc) && team.is_none_or(|team| team.grants.allow(rpc))
+    }
+}
+
+fn config_key(name: &str, secret: &Secret, role: Role, grants: Grants, rates: Rates) -> (Hash, Caller) {
+    // From the name, not from the secret: it stays when the secret is rotated, and logs tell nothing of the secret.
+    let id = format!("key_{}", &hex(&Sha256::digest(name.as_bytes()))[..24]);
+    let caller = Caller {
+        key: KeyId(id.into()),
+        name: name.into(),
+        team: None,
+        user: None,
+        agent: None,
+        role,
+        expires_at: None,
+        grants: Arc::new(grants),
+        rates,
+    };
+    (Sha256::digest(secret.expose().as_bytes()).into(), caller)
 }
 
 /// Every key that the headers carry.
@@ -172,10 +357,13 @@ fn presented(headers: &HeaderMap) -> Result<Vec<&str>, Error> {
 mod tests {
     use super::*;
 
-    fn access() -> (Access, Registry) {
-        let text = "master_key: sk-master\nkeys:\n- {name: alice, key: sk-alice, agents: [echo]}\n- {name: bob, key: sk-bob, agents: []}\nagents:\n- {name: echo, url: 'http://h', aliases: [e]}\n- {name: other, url: 'http://h'}";
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    async fn access() -> (Access, Registry) {
+        let text = "store: {url: memory}\nmaster_key: sk-master\nkeys:\n- {name: alice, key: sk-alice, agents: [echo]}\n- {name: bob, key: sk-bob, agents: []}\nagents:\n- {name: echo, url: 'http://h', aliases: [e]}\n- {name: other, url: 'http://h'}";
         let settings = crate::config::parse(text, &|_| None).unwrap();
-        (Access::new(&settings), Registry::new(&settings))
+        let store = Arc::new(Store::open(&settings.store, Clock).await.unwrap());
+        (Access::new(&settings, store, Clock), Registry::new(&settings.agents))
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -186,9 +374,9 @@ mod tests {
         headers
     }
 
-    #[test]
-    fn knows_a_key_by_any_of_its_headers() {
-        let (access, _) = access();
+    #[tokio::test]
+    async fn knows_a_key_by_any_of_its_headers() {
+        let (access, _) = access().await;
         for carried in [
             vec![("authorization", "Bearer sk-alice")],
             vec![("authorization", "bearer  sk-alice")],
@@ -196,13 +384,13 @@ mod tests {
             vec![("x-litellm-api-key", "Bearer sk-alice")],
             vec![("x-litellm-api-key", "sk-alice"), ("authorization", "Bearer sk-alice")],
         ] {
-            assert_eq!(&*access.identify(&headers(&carried)).unwrap().name, "alice", "{carried:?}");
+            assert_eq!(&*access.identify(&headers(&carried), SOURCE).await.unwrap().name, "alice", "{carried:?}");
         }
     }
 
-    #[test]
-    fn refuses_missing_unknown_repeated_and_disagreeing_keys() {
-        let (access, _) = access();
+    #[tokio::test]
+    async fn refuses_missing_unknown_repeated_and_disagreeing_keys() {
+        let (access, _) = access().await;
         for carried in [
             vec![],
             vec![("authorization", "Bearer sk-nobody")],
@@ -212,14 +400,18 @@ mod tests {
             vec![("x-api-key", "sk-alice"), ("authorization", "Bearer sk-bob")],
             vec![("x-api-key", "sk-alice"), ("authorization", "Bearer nonsense")],
         ] {
-            assert_eq!(access.identify(&headers(&carried)).unwrap_err().kind(), Kind::Unauthenticated, "{carried:?}");
+            assert_eq!(
+                access.identify(&headers(&carried), SOURCE).await.unwrap_err().kind(),
+                Kind::Unauthenticated,
+                "{carried:?}"
+            );
         }
     }
 
-    #[test]
-    fn hides_agents_without_a_grant_as_if_they_did_not_exist() {
-        let (access, registry) = access();
-        let alice = access.identify(&headers(&[("x-api-key", "sk-alice")])).unwrap();
+    #[tokio::test]
+    async fn hides_agents_without_a_grant_as_if_they_did_not_exist() {
+        let (access, registry) = access().await;
+        let alice = access.identify(&headers(&[("x-api-key", "sk-alice")]), SOURCE).await.unwrap();
         let name = |name: &str| AgentName(name.into());
         assert!(access.visible(&registry, &alice, &name("echo")).is_ok());
         assert!(access.visible(&registry, &alice, &name("e")).is_ok());
@@ -227,7 +419,7 @@ mod tests {
         let absent = access.visible(&registry, &alice, &name("otter")).unwrap_err();
         assert_eq!(hidden.kind(), Kind::AgentNotFound);
         assert_eq!(hidden.message().replace("other", "otter"), absent.message());
-        let master = access.identify(&headers(&[("x-api-key", "sk-master")])).unwrap();
+        let master = access.identify(&headers(&[("x-api-key", "sk-master")]), SOURCE).await.unwrap();
         assert!(access.visible(&registry, &master, &name("other")).is_ok());
     }
 }

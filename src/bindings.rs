@@ -14,7 +14,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::AgentName;
+use crate::call::{AgentName, Peer};
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 
@@ -31,9 +31,11 @@ mod respond;
 mod rest;
 mod rpc;
 
-pub use address::base_url;
+use address::base_url;
+use address::source;
 pub use card::face;
-pub use respond::{error_response, json_response};
+pub use respond::{error_response, json_response, other_verb};
+pub use rpc::serve_other;
 
 /// What every door needs.
 #[derive(Clone)]
@@ -126,6 +128,30 @@ async fn unknown_path() -> Response {
 /// For addresses that are only read.
 pub async fn only_get() -> Response {
     respond::verb_not_allowed("GET, HEAD")
+}
+
+/// How the sender of a request reaches this gateway.
+pub fn base_of(gateway: &Gateway, request: &Request) -> String {
+    let unknown = Peer { address: gateway.settings.listen };
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
+    base_url(&gateway.settings, peer, request.headers(), request.uri())
+}
+
+/// Reads the whole body of a request that is JSON, with its share of the memory for bodies.
+///
+/// # Errors
+/// UnsupportedMediaType, RequestTooLarge, RequestTimeout, Overloaded, Canceled.
+pub async fn read_body(gateway: &Gateway, request: Request) -> Result<bytes::Bytes, Error> {
+    let (head, body) = request.into_parts();
+    request::json_type(&head.headers)?;
+    request::read(gateway, gateway.clock.instant(), body).await
+}
+
+/// Who sent a request.
+pub fn sender(gateway: &Gateway, request: &Request) -> std::net::IpAddr {
+    let unknown = Peer { address: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
+    source(&gateway.settings, peer, request.headers())
 }
 
 /// A request that was not read to its end: over HTTP/1.1 the connection must not be used again.

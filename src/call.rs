@@ -3,8 +3,9 @@
 //! Requests are typed at once, for validation and policy need all of them; answers and events are typed lazily: a
 //! [`Peek`] serves ownership and the record, and the bytes go on as they came unless something must be translated.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::config::Settings;
+use crate::config::{Rates, Role, Settings};
 use crate::error::Error;
 use crate::operation::{Binding, Operation, Rpc, Version};
 use crate::proto::{self, TaskState};
@@ -33,12 +34,59 @@ impl fmt::Display for CallId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(pub Arc<str>);
 
-/// Who calls, as known from the headers alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Identifies a team.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TeamId(pub Arc<str>);
+
+/// Who calls, as known from the headers alone. Two callers are the same if their key is.
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub key: KeyId,
     /// What the operator calls this key.
     pub name: Arc<str>,
+    pub team: Option<TeamId>,
+    /// The person that the key stands for.
+    pub user: Option<Arc<str>>,
+    /// The id of the agent that the key stands for.
+    pub agent: Option<Arc<str>>,
+    pub role: Role,
+    /// When it ceases to be a key, in microseconds since 1970.
+    pub expires_at: Option<i64>,
+    pub grants: Arc<Grants>,
+    pub rates: Rates,
+}
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Caller {}
+
+/// What a key or a team may call, as names and ids; whether that reaches an agent is for access to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    pub all_agents: bool,
+    /// Ids; for keys of the configuration its names, which only the configuration can give to another agent.
+    pub agents: HashSet<Box<str>>,
+    /// Ids of access groups.
+    pub access_groups: HashSet<Box<str>>,
+    pub tags: HashSet<Box<str>>,
+    /// None: all.
+    pub operations: Option<Vec<Rpc>>,
+}
+
+impl Grants {
+    /// Whether it names nothing to call.
+    pub fn is_empty(&self) -> bool {
+        !self.all_agents && self.agents.is_empty() && self.access_groups.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether it lets this operation pass.
+    pub fn allow(&self, rpc: Rpc) -> bool {
+        self.operations.as_ref().is_none_or(|operations| operations.contains(&rpc))
+    }
 }
 
 /// What a caller called the agent: its name, its id, or an alias.
@@ -64,6 +112,9 @@ pub struct Arrival {
     pub received: Instant,
     pub binding: Binding,
     pub peer: Peer,
+    /// Who sent it, as far as a trusted proxy before us says; else the peer's address. Failed keys are counted by it, and
+    /// nothing else is decided by it.
+    pub source: IpAddr,
     pub uri: Uri,
     /// What the path, the metadata and the host call the agent; all must mean the same one. With none of them, the
     /// request itself must name it, as its tenant.

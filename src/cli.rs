@@ -8,8 +8,11 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Settings};
 use crate::operation::Version;
 
+mod admin;
 mod call;
 mod serve;
+
+use admin::{AgentCommand, Common, ExplainCommand, GroupCommand, KeyCommand, TeamCommand};
 
 /// `EX_USAGE`: the configuration or the command line is wrong; nothing was started.
 const EXIT_CONFIG: u8 = 64;
@@ -32,6 +35,41 @@ enum Command {
     Check(ConfigFile),
     /// Send a text to an agent through a gateway, and print what comes back.
     Call(CallArguments),
+    /// Register, list and change agents.
+    Agent {
+        #[command(subcommand)]
+        command: AgentCommand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make, list, rotate and block keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make, list and change teams.
+    Team {
+        #[command(subcommand)]
+        command: TeamCommand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Make, list and change access groups.
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say why something is or is not allowed.
+    Explain {
+        #[command(subcommand)]
+        command: ExplainCommand,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Start a gateway with two small agents of its own, call them in every way, and keep running.
     Demo(DemoArguments),
 }
@@ -95,6 +133,11 @@ pub fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Call(arguments) => in_runtime(call::call(arguments)),
+        Command::Agent { command, common } => in_runtime(admin::agent(command, common)),
+        Command::Key { command, common } => in_runtime(admin::key(command, common)),
+        Command::Team { command, common } => in_runtime(admin::team(command, common)),
+        Command::Group { command, common } => in_runtime(admin::group(command, common)),
+        Command::Explain { command, common } => in_runtime(admin::explain(command, common)),
         Command::Demo(arguments) => in_runtime(serve::demo(arguments)),
     }
 }

@@ -97,6 +97,26 @@ impl Client {
         Ok(())
     }
 
+    /// Calls a method of the admin API, such as `KeyService/ListKeys`, by Connect.
+    ///
+    /// # Errors
+    /// What the gateway says instead of an answer.
+    pub async fn admin(&self, method: &str, body: &Value) -> Result<Value, Failure> {
+        let (service, method) = method.split_once('/').unwrap_or((method, ""));
+        let service = format!("switchboard.v1.{service}");
+        let mut request = self.request([&service, method], body.to_string())?;
+        request.1.headers_mut().insert("connect-protocol-version", HeaderValue::from_static("1"));
+        let response = self.exchange(request).await?;
+        let is_answer = response.status().is_success();
+        let read: Value = serde_json::from_slice(&whole(response).await?)
+            .map_err(|_| Failure::Refused("the answer is no JSON: is this a gateway?".to_owned()))?;
+        if is_answer {
+            return Ok(read);
+        }
+        let said = read["message"].as_str().or(read["error"]["message"].as_str());
+        Err(Failure::Refused(said.unwrap_or("an error without a message").to_owned()))
+    }
+
     async fn post(
         &self,
         agent: &str,
@@ -104,23 +124,34 @@ impl Client {
         streams: bool,
         body: String,
     ) -> Result<Response<ReplyBody>, Failure> {
+        let mut request = self.request(["a2a", agent], body)?;
+        let headers = request.1.headers_mut();
+        headers
+            .insert(ACCEPT, HeaderValue::from_static(if streams { "text/event-stream" } else { "application/json" }));
+        headers.insert("a2a-version", HeaderValue::from_static(version.as_str()));
+        self.exchange(request).await
+    }
+
+    /// A request with a JSON body, and where it goes.
+    fn request(&self, path: [&str; 2], body: String) -> Result<(Destination, Request<Pieces>), Failure> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| Failure::Refused("the gateway's URL has no path".to_owned()))?
             .pop_if_empty()
-            .extend(["a2a", agent]);
+            .extend(path);
         let mut request = Request::new(Pieces::new([Bytes::from(body), Bytes::new(), Bytes::new()]));
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers
-            .insert(ACCEPT, HeaderValue::from_static(if streams { "text/event-stream" } else { "application/json" }));
-        headers.insert("a2a-version", HeaderValue::from_static(version.as_str()));
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key.expose()))
             .map_err(|_| Failure::Refused("the key cannot stand in a header".to_owned()))?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
         let to = Destination::registered(&url).map_err(|error| Failure::Refused(error.to_string()))?;
+        Ok((to, request))
+    }
+
+    async fn exchange(&self, (to, request): (Destination, Request<Pieces>)) -> Result<Response<ReplyBody>, Failure> {
         self.outbound.send(&to, request).await.map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             Failure::Unreachable(format!("{}: {error}: {source}", self.base))

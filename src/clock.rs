@@ -31,6 +31,16 @@ impl Clock {
         let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
         Uuid::new_v7(Timestamp::from_unix(&CONTEXT, micros / 1_000_000, nanos))
     }
+
+    /// Random bytes, of a quality for keys.
+    ///
+    /// # Panics
+    /// The system has no randomness, and nothing here could be safe.
+    pub fn random<const N: usize>(self) -> [u8; N] {
+        let mut bytes = [0; N];
+        getrandom::fill(&mut bytes).expect("the system has a source of randomness");
+        bytes
+    }
 }
 
 /// `micros` since the epoch as RFC 3339 in UTC, with as many fraction digits as are needed.

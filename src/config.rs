@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::operation::{Binding, Version};
+use crate::operation::{Binding, Rpc, Version};
 
 mod agents;
 mod check;
@@ -22,12 +22,18 @@ mod problem;
 mod secret;
 mod section;
 mod settings;
+mod store;
 mod tls;
 mod tree;
 mod trust;
 
+pub use agents::{
+    agent_url, fault_of_forwarded, is_agent_name, is_ours, is_readable_on_the_way, is_reserved_name,
+    looks_like_a_credential,
+};
 pub use problem::{Problem, Problems};
-pub use secret::Secret;
+pub use secret::{EncryptionKey, Secret, hex, key_hash};
+pub use store::{Database, StoreSettings};
 pub use tls::{TlsFiles, TlsSettings};
 pub use trust::{Trust, TrustError};
 
@@ -46,6 +52,9 @@ pub struct Settings {
     pub public_url: Option<Url>,
     pub trusted_proxies: Vec<IpNet>,
     pub master_key: Option<Secret>,
+    /// What a key or team without grants may call.
+    pub default_access: DefaultAccess,
+    pub store: StoreSettings,
     pub keys: Vec<KeySettings>,
     pub agents: Vec<AgentSettings>,
     pub strict_version: bool,
@@ -67,11 +76,45 @@ pub struct CorsSettings {
     pub max_age: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct KeySettings {
     pub name: Arc<str>,
     pub key: Secret,
     pub agents: Granted,
+    /// Of A2A's operations, those that it may make; empty for all.
+    pub operations: Vec<Rpc>,
+    pub role: Role,
+    pub rates: Rates,
+}
+
+/// What a key or team that names no grant may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultAccess {
+    None,
+    All,
+}
+
+/// What somebody may do beside calling agents; a later one may what an earlier one may, but for an auditor's sight of
+/// all teams.
+pub type Role = crate::proto::admin::Role;
+
+/// What a key, a team or an agent may use; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub requests_per_minute_max: u32,
+    /// Calls under way at once.
+    pub calls_max: u32,
+    /// Of these, streams.
+    pub streams_max: u32,
+}
+
+/// How long one agent may take; none for what [`Timeouts`] says for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentTimeouts {
+    pub connect: Option<Duration>,
+    pub first_byte: Option<Duration>,
+    pub idle: Option<Duration>,
+    pub total: Option<Duration>,
 }
 
 /// The agents that a key may call.
@@ -82,6 +125,7 @@ pub enum Granted {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that the operator sets")]
 pub struct AgentSettings {
     pub name: Arc<str>,
     pub aliases: Vec<String>,
@@ -103,6 +147,18 @@ pub struct AgentSettings {
     pub headers: HeaderMap,
     pub forward_headers: Vec<HeaderName>,
     pub trust_card_url: bool,
+    /// Whether it is called at all: enabled, and approved.
+    pub is_served: bool,
+    /// Whether the public hub shows it.
+    pub public: bool,
+    /// Set by administrators, for grants.
+    pub tags: Vec<String>,
+    /// Ids of the access groups that it says it belongs to.
+    pub access_groups: Vec<String>,
+    pub rates: Rates,
+    pub timeouts: AgentTimeouts,
+    /// Whether its addresses pass the guard: those that came over the API do.
+    pub is_guarded: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +172,10 @@ pub struct Limits {
     pub streams_per_connection_max: u32,
     pub json: JsonLimits,
     pub calls_max: usize,
+    /// Keys of the store that are held in memory.
+    pub keys_cached_max: usize,
+    /// Unknown keys that one address may present in a minute.
+    pub failed_keys_per_minute_max: u32,
 }
 
 /// What a JSON body may be, before anything of it is decoded.

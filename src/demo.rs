@@ -12,7 +12,7 @@ use crate::client::{Client, message};
 use crate::config;
 use crate::ledger::{Entry, Sink};
 use crate::operation::{Rpc, Version};
-use crate::server::Server;
+use crate::server::{Server, StartError};
 
 mod agent;
 
@@ -34,7 +34,7 @@ impl Demo {
     ///
     /// # Errors
     /// A port cannot be opened.
-    pub async fn start(listen: SocketAddr) -> io::Result<Self> {
+    pub async fn start(listen: SocketAddr) -> Result<Self, StartError> {
         let agents = TaskTracker::new();
         let stop = CancellationToken::new();
         let mut entries = String::new();
@@ -42,7 +42,9 @@ impl Demo {
             let address = agent::start(name, version, &agents, stop.clone()).await?;
             entries += &format!("  - {{ name: {name}, url: 'http://{address}' }}\n");
         }
-        let text = format!("listen: {listen}\nmaster_key: {KEY}\nlog: {{ records: stderr }}\nagents:\n{entries}");
+        let text = format!(
+            "listen: {listen}\nmaster_key: {KEY}\nlog: {{ records: stderr }}\nstore: {{ url: memory }}\nagents:\n{entries}"
+        );
         let settings = config::parse(&text, &|_| None).map_err(|problems| {
             let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
             io::Error::new(io::ErrorKind::InvalidInput, first)

@@ -3,33 +3,51 @@
 //! [`Gateway::admit`] decides on headers, before the body is read; [`Gateway::handle`] opens the record, asks
 //! access for the permit, and sends. The steps are plain calls, in the order in which they must happen.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::call::{AgentName, Arrival, Call, Caller, Reply, ReplyBody};
+use crate::call::{AgentName, Arrival, Call, Caller, Reply};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::routing::{Routing, TheirCard};
+use crate::store::Store;
 use crate::wire::body::Budget;
 use crate::wire::content;
+
+mod admin;
+mod directory;
+mod running;
+mod watch;
+
+use directory::Changes;
+use running::Running;
+pub use running::RunningTask;
+use watch::Held;
 
 /// Everything that a call passes.
 ///
 /// What decides, sends and records is private: a door has no way to it but through the functions here.
 pub struct Gateway {
-    access: Access,
-    registry: Registry,
+    access: Arc<Access>,
+    registry: Arc<Registry>,
+    limits: Limits,
     ledger: Ledger,
     routing: Arc<Routing>,
+    store: Arc<Store>,
+    /// The revisions of the store that are taken over; held by whoever takes over.
+    known: tokio::sync::Mutex<[i64; 4]>,
+    changes: Changes,
+    running: Running,
     pub settings: Arc<Settings>,
     /// For the bodies of requests and replies alike.
     pub budget: Budget,
@@ -43,6 +61,7 @@ pub struct Parts {
     pub registry: Registry,
     pub ledger: Ledger,
     pub routing: Arc<Routing>,
+    pub store: Arc<Store>,
     pub settings: Arc<Settings>,
     pub budget: Budget,
     pub clock: Clock,
@@ -52,8 +71,22 @@ pub struct Parts {
 
 impl Gateway {
     pub fn new(parts: Parts) -> Self {
-        let Parts { access, registry, ledger, routing, settings, budget, clock, ending } = parts;
-        Self { access, registry, ledger, routing, settings, budget, clock, ending }
+        let Parts { access, registry, ledger, routing, store, settings, budget, clock, ending } = parts;
+        Self {
+            access: Arc::new(access),
+            registry: Arc::new(registry),
+            limits: Limits::new(clock),
+            ledger,
+            routing,
+            store,
+            known: tokio::sync::Mutex::default(),
+            changes: Changes::new(),
+            running: Running::default(),
+            settings,
+            budget,
+            clock,
+            ending,
+        }
     }
 
     /// Calls that are under way.
@@ -62,7 +95,7 @@ impl Gateway {
     }
 
     /// The agent of this name, whoever may call it.
-    pub fn agent(&self, name: &AgentName) -> Option<&Arc<Agent>> {
+    pub fn agent(&self, name: &AgentName) -> Option<Arc<Agent>> {
         self.registry.find(name)
     }
 
@@ -75,9 +108,12 @@ impl Gateway {
     /// agent is called by its own name, whatever the caller called it.
     ///
     /// # Errors
-    /// Unauthenticated, AgentNotFound.
-    pub fn admit(&self, arrival: &mut Arrival) -> Result<Caller, Error> {
-        let caller = self.access.identify(&arrival.headers)?;
+    /// Unauthenticated, AgentNotFound, RateLimited.
+    pub async fn admit(&self, arrival: &mut Arrival) -> Result<Caller, Error> {
+        let caller = self.access.identify(&arrival.headers, arrival.source).await?;
+        if let Err(error) = self.limits.count_request(&caller, self.access.team_rates(&caller)) {
+            return Err(self.refuse(arrival, &caller, error));
+        }
         let agent = match arrival.flaw.take() {
             None => self.selected(arrival, &caller),
             Some(flaw) => Err(flaw),
@@ -92,17 +128,17 @@ impl Gateway {
     /// The one agent that all selectors mean, by its own name. A list of precedence would let a caller show one
     /// agent to a proxy before us and another to us.
     fn selected(&self, arrival: &Arrival, caller: &Caller) -> Result<Option<AgentName>, Error> {
-        let mut found: Option<&Arc<Agent>> = None;
+        let mut found: Option<Arc<Agent>> = None;
         for selector in &arrival.selectors {
             let agent = self.access.visible(&self.registry, caller, selector)?;
-            if found.is_some_and(|other| other.id != agent.id) {
+            if found.as_ref().is_some_and(|other| other.id != agent.id) {
                 let message =
                     "the address, the a2a-agent header and the host name different agents: leave all but one out";
                 return Err(Error::new(Kind::InvalidParams, message));
             }
             found = Some(agent);
         }
-        Ok(found.map(own_name))
+        Ok(found.as_ref().map(own_name))
     }
 
     /// The agent of an admitted request: the one that its head names, else the one that its tenant names, alone or
@@ -122,7 +158,7 @@ impl Gateway {
         // The names of some agents have slashes in them.
         visible(tenant)
             .or_else(|error| tenant.split_once('/').map_or(Err(error), |(name, _)| visible(name)))
-            .map(own_name)
+            .map(|agent| own_name(&agent))
     }
 
     /// Records a refusal of somebody who is known, and hands it back.
@@ -141,63 +177,38 @@ impl Gateway {
             reply = self.answer(&call) => reply,
             () = self.ending.cancelled() => Err(restarting().sent_is(Sent::Maybe)),
         };
-        record.follow(reply.map(|reply| self.until_the_end(reply, call.deadline)))
+        record.follow(reply.map(|(reply, held)| self.until_the_end(reply, held, &call)))
     }
 
-    async fn answer(&self, call: &Call) -> Result<Reply, Error> {
+    async fn answer(&self, call: &Call) -> Result<(Reply, Held), Error> {
         let permitted = self.access.permit(&self.registry, call)?;
+        let reserved = self.limits.reserve(permitted)?;
         let reply = match call.deadline {
-            None => self.routing.send(&permitted).await,
+            None => self.routing.send(&reserved).await,
             // A future that is polled once sends what it has to send.
             Some(deadline) if deadline <= self.clock.instant() => Err(too_late().sent_is(Sent::NotSent)),
             // Dropping the exchange at the deadline hangs up on the agent.
-            Some(deadline) => timeout_at(deadline, self.routing.send(&permitted))
+            Some(deadline) => timeout_at(deadline, self.routing.send(&reserved))
                 .await
                 .unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe))),
         };
         let reply = reply?;
         let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
         // Here, so that the record knows of an answer that could not be translated, and whose it was.
-        content::reply_in(reply, call.form).map_err(|error| match place {
+        let reply = content::reply_in(reply, call.form).map_err(|error| match place {
             Some(((endpoint, binding), version)) => error.at(&endpoint, binding, version),
             None => error,
-        })
-    }
-
-    /// When the process ends, or the caller's deadline passes, a stream ends with an error that says so; what the agent
-    /// does goes on.
-    fn until_the_end(&self, reply: Reply, deadline: Option<Instant>) -> Reply {
-        let Reply { meta, body: ReplyBody::Stream(events) } = reply else { return reply };
-        let ending = self.ending.clone().cancelled_owned();
-        let ended = Box::pin(async move {
-            match deadline {
-                None => ending.await,
-                Some(deadline) => {
-                    return timeout_at(deadline, ending).await.map_or_else(|_| too_late(), |()| restarting());
-                }
-            }
-            restarting()
         });
-        let events = stream::unfold((events, ended, false), |(mut events, mut ended, is_over)| async move {
-            if is_over {
-                return None;
-            }
-            tokio::select! {
-                biased;
-                // First, for an agent may always have another event.
-                error = &mut ended => Some((Err(error.sent_is(Sent::Sent)), (events, ended, true))),
-                event = events.next() => event.map(|event| (event, (events, ended, false))),
-            }
-        });
-        Reply { meta, body: ReplyBody::Stream(events.boxed()) }
+        let agent = reserved.permitted().agent().id.clone();
+        Ok((reply?, Held { agent, slots: reserved.into_slots() }))
     }
 
     /// The agent that a request for a card names, and its own card.
     ///
     /// # Errors
     /// As [`Gateway::admit`].
-    pub async fn card(&self, arrival: &mut Arrival) -> Result<(&Arc<Agent>, TheirCard), Error> {
-        let caller = self.access.identify(&arrival.headers)?;
+    pub async fn card(&self, arrival: &mut Arrival) -> Result<(Arc<Agent>, TheirCard), Error> {
+        let caller = self.access.identify(&arrival.headers, arrival.source).await?;
         if let Some(flaw) = arrival.flaw.take() {
             return Err(flaw);
         }
@@ -205,25 +216,23 @@ impl Gateway {
             .selected(arrival, &caller)?
             .ok_or_else(|| Error::new(Kind::PathNotFound, "the path names no agent"))?;
         let agent = self.access.visible(&self.registry, &caller, &name)?;
-        Ok((agent, self.routing.card(agent).await))
+        let card = self.routing.card(&agent).await;
+        Ok((agent, card))
     }
 
     /// Who sent these headers, for what is not about one agent.
     ///
     /// # Errors
-    /// Unauthenticated.
-    pub fn identify(&self, headers: &http::HeaderMap) -> Result<Caller, Error> {
-        self.access.identify(headers)
+    /// Unauthenticated, RateLimited, Overloaded.
+    pub async fn identify(&self, headers: &http::HeaderMap, source: IpAddr) -> Result<Caller, Error> {
+        self.access.identify(headers, source).await
     }
 
-    /// The agents that exist for whoever sent these headers.
-    ///
-    /// # Errors
-    /// Unauthenticated.
-    pub fn visible_agents(&self, headers: &http::HeaderMap) -> Result<Vec<&Arc<Agent>>, Error> {
-        let caller = self.access.identify(headers)?;
-        let agents = self.registry.agents().iter();
-        Ok(agents.filter(|agent| self.access.may_call(&caller, agent)).collect())
+    /// The agents that exist for `caller`.
+    pub fn visible_agents(&self, caller: &Caller) -> Vec<Arc<Agent>> {
+        let mut agents = self.registry.agents();
+        agents.retain(|agent| self.access.may_call(caller, agent));
+        agents
     }
 }
 

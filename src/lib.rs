@@ -16,12 +16,14 @@ pub mod proto;
 pub mod a2a;
 pub mod wire;
 
-// Ground: the way out.
+// Ground: what is kept, and the way out.
 pub mod outbound;
+pub mod store;
 
 // Records, decisions, the book.
 pub mod access;
 pub mod ledger;
+pub mod limits;
 pub mod registry;
 
 // The far side.

@@ -49,6 +49,8 @@ pub struct Destination {
     guarded: bool,
     /// Whom TLS believes there; none for the system's authorities.
     trust: Option<Trust>,
+    /// To connect, where it is not as long as everywhere.
+    connect_timeout: Option<Duration>,
 }
 
 impl Destination {
@@ -57,13 +59,27 @@ impl Destination {
     /// # Errors
     /// Forbidden for what is a URL and no URI; the configuration refuses such.
     pub fn registered(url: &Url) -> Result<Self, OutboundError> {
-        Ok(Self { uri: to_uri(url)?, guarded: false, trust: None })
+        Ok(Self { uri: to_uri(url)?, guarded: false, trust: None, connect_timeout: None })
+    }
+
+    /// The same address, which passes the guard if somebody wrote it over the API and not into the configuration.
+    #[must_use]
+    pub fn guarded_if(mut self, is_guarded: bool) -> Self {
+        self.guarded |= is_guarded;
+        self
     }
 
     /// The same address, where TLS believes these authorities instead of the system's.
     #[must_use]
     pub fn trusting(mut self, trust: Option<Trust>) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// The same address, with a time to connect of its own.
+    #[must_use]
+    pub fn connecting_within(mut self, limit: Option<Duration>) -> Self {
+        self.connect_timeout = limit;
         self
     }
 
@@ -153,9 +169,12 @@ pub struct Outbound {
 struct Ways {
     guard: Guard,
     plain: OnceLock<Arc<Pool>>,
-    /// By whom they trust.
-    secured: Mutex<HashMap<Option<Trust>, Arc<Secured>>>,
+    /// By whom they trust, and how long they wait to connect.
+    secured: Mutex<HashMap<Believed, Arc<Secured>>>,
 }
+
+/// Whom TLS believes, and how long a connection may take.
+type Believed = (Option<Trust>, Duration);
 
 /// The ways over connections whose TLS, where there is any, believes the same authorities.
 struct Secured {
@@ -192,9 +211,9 @@ impl Outbound {
             None => return Err(OutboundError::Forbidden("it has no host".to_owned())),
         };
         if literal.is_some_and(|address| !self.guarded.guard.allows(address)) {
-            return Err(OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned()));
+            return Err(private());
         }
-        Ok(Destination { uri: to_uri(url)?, guarded: true, trust: None })
+        Ok(Destination { uri: to_uri(url)?, guarded: true, trust: None, connect_timeout: None })
     }
 
     /// Sends `request`, whose URI is set from `to`, and returns when the headers of the answer are there. No
@@ -207,12 +226,13 @@ impl Outbound {
         to: &Destination,
         mut request: Request<Pieces>,
     ) -> Result<Response<ReplyBody>, OutboundError> {
-        let ways = if to.guarded { &self.guarded } else { &self.open };
+        let ways = self.ways(to)?;
         if to.uri.scheme() == Some(&Scheme::HTTP) {
-            let pool = ways.plain.get_or_init(|| {
-                Pool::new(tcp_connector(ways.guard.clone()), self.connect_timeout, self.settings.idle_connections_max)
-            });
-            return Ok(pool.send(&to.uri, request).await?.map(ReplyBody::Plain));
+            let pool = ways
+                .plain
+                .get_or_init(|| Pool::new(tcp_connector(ways.guard.clone()), self.settings.idle_connections_max));
+            let limit = to.connect_timeout.unwrap_or(self.connect_timeout);
+            return Ok(pool.send(&to.uri, limit, request).await?.map(ReplyBody::Plain));
         }
         *request.uri_mut() = to.uri.clone();
         let response = self.secured(ways, to).http.request(request).await;
@@ -229,7 +249,7 @@ impl Outbound {
         to: &Destination,
         request: Request<tonic::body::Body>,
     ) -> Result<Response<Http2Body>, OutboundError> {
-        let ways = if to.guarded { &self.guarded } else { &self.open };
+        let ways = self.ways(to)?;
         self.secured(ways, to).http2.send(&to.uri, request).await
     }
 
@@ -247,9 +267,23 @@ impl Outbound {
         }
     }
 
+    /// The ways to an address. A literal one is checked here, for no name is resolved on the way to it.
+    fn ways(&self, to: &Destination) -> Result<&Ways, OutboundError> {
+        if !to.guarded {
+            return Ok(&self.open);
+        }
+        let host = to.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        match host.parse::<IpAddr>() {
+            Ok(address) if !self.guarded.guard.allows(address) => Err(private()),
+            _ => Ok(&self.guarded),
+        }
+    }
+
     fn secured(&self, ways: &Ways, to: &Destination) -> Arc<Secured> {
         let known = || ways.secured.lock().expect("no code panics while holding this");
-        if let Some(secured) = known().get(&to.trust) {
+        let limit = to.connect_timeout.map_or(self.connect_timeout, rounded);
+        let key = (to.trust.clone(), limit);
+        if let Some(secured) = known().get(&key) {
             return Arc::clone(secured);
         }
         // Made without the lock, for it may read the system's certificates; whoever is first wins.
@@ -266,15 +300,25 @@ impl Outbound {
             .pool_timer(TokioTimer::new())
             .http2_keep_alive_interval(TCP_KEEP_ALIVE)
             .timer(TokioTimer::new())
-            .build(Timed { connector: either, limit: self.connect_timeout });
+            .build(Timed { connector: either, limit });
         let only_http2 = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http2()
             .wrap_connector(tcp_connector(ways.guard.clone()));
-        let secured = Arc::new(Secured { http, http2: http2::Pool::new(only_http2, self.connect_timeout) });
-        Arc::clone(known().entry(to.trust.clone()).or_insert(secured))
+        let secured = Arc::new(Secured { http, http2: http2::Pool::new(only_http2, limit) });
+        Arc::clone(known().entry(key).or_insert(secured))
     }
+}
+
+/// The next of a few, for each of them has connections of its own.
+fn rounded(limit: Duration) -> Duration {
+    let steps = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000].map(Duration::from_millis);
+    steps.into_iter().find(|step| limit <= *step).unwrap_or(steps[8])
+}
+
+fn private() -> OutboundError {
+    OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned())
 }
 
 fn tcp_connector(guard: Guard) -> HttpConnector<Guard> {

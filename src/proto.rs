@@ -5,7 +5,7 @@
 //! and members that A2A marks REQUIRED are printed even when they hold their default (A2A 5.7).
 
 pub mod json;
-mod wkt;
+pub mod wkt;
 
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)] // Generated code is not ours to tidy.
 mod generated {
@@ -13,6 +13,12 @@ mod generated {
     pub mod google {
         pub mod protobuf {
             include!(concat!(env!("OUT_DIR"), "/google.protobuf.rs"));
+        }
+    }
+    pub mod switchboard {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/switchboard.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/switchboard.v1.serde.rs"));
         }
     }
     pub mod lf {
@@ -25,11 +31,13 @@ mod generated {
     }
 }
 
-pub use generated::google::protobuf::{ListValue, NullValue, Struct, Timestamp, Value, value};
+pub use generated::google::protobuf::{FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value};
 pub use generated::lf::a2a::v1::*;
+/// The admin API, `proto/switchboard/v1`: agents, keys, teams and access groups, as they are sent and as they are kept.
+pub use generated::switchboard::v1 as admin;
 
-/// The compiled schema with all its options: a serialized `google.protobuf.FileDescriptorSet`.
-pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/a2a.fds"));
+/// The compiled schemas with all its options: a serialized `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.fds"));
 
 impl TaskState {
     /// A task in this state will not change any more (A2A 4.1.3).

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
-use crate::access::Permitted;
 use crate::call::{Call, Reply};
 use crate::error::Error;
+use crate::limits::Reserved;
 use crate::proto::AgentCard;
-use crate::registry::{Agent, Registry};
+use crate::registry::{Agent, AgentId};
 use crate::upstream::{Endpoint, Upstream};
 
 mod cards;
@@ -30,8 +31,8 @@ pub struct Routing {
 }
 
 impl Routing {
-    pub fn new(upstream: Upstream, registry: &Registry) -> Self {
-        let cards = Cards::new(Arc::clone(&upstream.outbound), &upstream, registry);
+    pub fn new(upstream: Upstream) -> Self {
+        let cards = Cards::new(Arc::clone(&upstream.outbound), &upstream);
         Self { upstream, cards }
     }
 
@@ -39,11 +40,12 @@ impl Routing {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn send(&self, permitted: &Permitted<'_>) -> Result<Reply, Error> {
+    pub async fn send(&self, reserved: &Reserved<'_>) -> Result<Reply, Error> {
+        let permitted = reserved.permitted();
         let known = self.cards.get(permitted.agent()).await;
         let preferred = &permitted.agent().settings.bindings;
         let endpoint = choose(&known.endpoints, permitted.call(), !preferred.is_empty());
-        self.upstream.send(permitted, endpoint).await
+        self.upstream.send(reserved, endpoint).await
     }
 
     /// The agent's own card, or one made up from its entry when it cannot be read.
@@ -55,6 +57,32 @@ impl Routing {
     /// The agent's card if it was read before; never waits.
     pub fn known_card(&self, agent: &Agent) -> Option<Arc<AgentCard>> {
         self.cards.known(agent).map(|known| Arc::clone(&known.card))
+    }
+
+    /// Why nobody may name this address over the API, if nobody may.
+    pub fn refuses_address(&self, url: &Url) -> Option<String> {
+        self.upstream.outbound.claimed(url).err().map(|error| error.to_string())
+    }
+
+    /// The card of an agent that is not registered, and where it was.
+    ///
+    /// # Errors
+    /// Why there is none that can be read.
+    pub async fn discover(&self, agent: &Agent) -> Result<(String, AgentCard), String> {
+        self.cards.discover(agent).await
+    }
+
+    /// Forgets what was read of an agent that changed or is gone.
+    pub fn forget(&self, agent: &AgentId) {
+        self.cards.forget(agent);
+    }
+
+    /// Reads the agent's card now, whatever is known.
+    ///
+    /// # Errors
+    /// UpstreamUnavailable when there is none that can be read.
+    pub async fn refresh_card(&self, agent: &Arc<Agent>) -> Result<Arc<AgentCard>, Error> {
+        self.cards.read_now(agent).await
     }
 
     /// Reads cards again as they age, and closes idle connections, until `stop`.

@@ -18,11 +18,13 @@ use crate::access::Access;
 use crate::bindings::Doors;
 use crate::clock::Clock;
 use crate::config::{RecordOutput, Settings};
+use crate::error::Error;
 use crate::gateway::{Gateway, Parts};
 use crate::ledger::{Ledger, Sink};
 use crate::outbound::Outbound;
 use crate::registry::Registry;
 use crate::routing::Routing;
+use crate::store::{OpenError, Store, generated_master_key};
 use crate::upstream::Upstream;
 use crate::wire::body::Budget;
 use crate::{admin, bindings};
@@ -36,17 +38,32 @@ use tls::Tls;
 /// Of the drain time, what is kept for the last answers and events.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("what is in the store cannot be read: {0}")]
+    Load(Error),
+    /// Of the port or the certificate.
+    #[error(transparent)]
+    Listen(#[from] io::Error),
+}
+
 /// A gateway that listens.
 pub struct Server {
     address: SocketAddr,
     gateway: Arc<Gateway>,
     doors: TaskTracker,
     routing: TaskTracker,
+    directory: TaskTracker,
     ledger: TaskTracker,
+    store: Arc<Store>,
     stop_accepting: CancellationToken,
     end_calls: CancellationToken,
     cut_off: CancellationToken,
     stop_routing: CancellationToken,
+    stop_directory: CancellationToken,
     stop_ledger: CancellationToken,
     drain: Duration,
 }
@@ -55,9 +72,10 @@ impl Server {
     /// Opens the port and starts to serve.
     ///
     /// # Errors
-    /// The port cannot be opened: it is in use, or not ours to open. Or the certificate is of no use any more.
-    pub async fn start(settings: Settings, sink: Option<Sink>) -> io::Result<Self> {
-        let settings = Arc::new(settings);
+    /// The store cannot be opened, the certificate is of no use any more, or the port cannot be opened.
+    pub async fn start(settings: Settings, sink: Option<Sink>) -> Result<Self, StartError> {
+        let settings = Arc::new(with_master_key(settings)?);
+        let store = Arc::new(Store::open(&settings.store, Clock).await?);
         let tls = settings.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
@@ -67,22 +85,30 @@ impl Server {
         };
         let (ledger, writer) = Ledger::new(settings.limits.calls_max, sink.unwrap_or(usual_sink), Clock);
         let end_calls = CancellationToken::new();
-        let (gateway, routing) = gateway(&settings, ledger, end_calls.clone());
+        let (gateway, routing) = gateway(&settings, Arc::clone(&store), ledger, end_calls.clone());
+        gateway.load().await.map_err(StartError::Load)?;
         let server = Self {
             address,
             doors: TaskTracker::new(),
             routing: TaskTracker::new(),
+            directory: TaskTracker::new(),
             ledger: TaskTracker::new(),
+            store: Arc::clone(&store),
             stop_accepting: CancellationToken::new(),
             end_calls,
             cut_off: CancellationToken::new(),
             stop_routing: CancellationToken::new(),
+            stop_directory: CancellationToken::new(),
             stop_ledger: CancellationToken::new(),
             drain: settings.timeouts.drain,
             gateway: Arc::clone(&gateway),
         };
         server.ledger.spawn(writer.run(server.stop_ledger.clone()));
         server.routing.spawn(routing.run(server.stop_routing.clone()));
+        let following = Arc::clone(&gateway).follow(settings.store.poll, server.stop_directory.clone());
+        server.directory.spawn(following);
+        let (config, stop) = (Arc::clone(&settings), server.stop_directory.clone());
+        server.directory.spawn(async move { store.listen(&config.store, stop).await });
         let doors = Doors::new(gateway, server.stop_accepting.clone());
         let app = bindings::router(doors.clone()).merge(admin::router(doors));
         let app = bindings::for_browsers(app, &settings);
@@ -124,16 +150,37 @@ impl Server {
                 self.doors.wait().await;
             }
         }
-        for (tasks, stop) in [(&self.routing, &self.stop_routing), (&self.ledger, &self.stop_ledger)] {
+        let parts = [
+            (&self.routing, &self.stop_routing),
+            (&self.directory, &self.stop_directory),
+            (&self.ledger, &self.stop_ledger),
+        ];
+        for (tasks, stop) in parts {
             tasks.close();
             stop.cancel();
             tasks.wait().await;
         }
+        self.store.close().await;
     }
 }
 
-fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) -> (Arc<Gateway>, Arc<Routing>) {
-    let registry = Registry::new(settings);
+/// Somebody must be able to call: where the configuration names nobody, the key that was made once.
+fn with_master_key(settings: Settings) -> Result<Settings, OpenError> {
+    if settings.master_key.is_some() || !settings.keys.is_empty() {
+        return Ok(settings);
+    }
+    let (key, path) = generated_master_key(&settings.store, Clock)?;
+    tracing::info!(path = %path.display(), "there is no master_key and no keys: the master key is in this file");
+    Ok(Settings { master_key: Some(key), ..settings })
+}
+
+fn gateway(
+    settings: &Arc<Settings>,
+    store: Arc<Store>,
+    ledger: Ledger,
+    ending: CancellationToken,
+) -> (Arc<Gateway>, Arc<Routing>) {
+    let registry = Registry::new(&settings.agents);
     let budget = Budget::new(settings.limits.in_flight_bytes_max);
     let upstream = Upstream {
         outbound: Arc::new(Outbound::new(settings.outbound.clone(), settings.timeouts.connect)),
@@ -141,9 +188,10 @@ fn gateway(settings: &Arc<Settings>, ledger: Ledger, ending: CancellationToken) 
         clock: Clock,
         settings: Arc::clone(settings),
     };
-    let routing = Arc::new(Routing::new(upstream, &registry));
+    let routing = Arc::new(Routing::new(upstream));
     let gateway = Gateway::new(Parts {
-        access: Access::new(settings),
+        access: Access::new(settings, Arc::clone(&store), Clock),
+        store,
         routing: Arc::clone(&routing),
         registry,
         ledger,

@@ -7,6 +7,7 @@ use crate::call::{Answer, Content, Form, Peek, Reply, Response};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind};
+use crate::limits::Reserved;
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound};
 use crate::proto::send_message_response::Payload as Sent;
@@ -84,7 +85,8 @@ impl Upstream {
     ///
     /// # Errors
     /// The agent's own, or what went wrong on the way; [`Error::sent`] says whether the agent may have the request.
-    pub async fn send(&self, permitted: &Permitted<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
+    pub async fn send(&self, reserved: &Reserved<'_>, endpoint: &Endpoint) -> Result<Reply, Error> {
+        let permitted = reserved.permitted();
         let reply = async {
             let method = permitted.call().operation.method();
             if !method.exists_in(endpoint.version) {

@@ -1,5 +1,7 @@
 //! How callers reach this gateway, as cards say it.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use http::header::HOST;
 use http::uri::Authority;
@@ -35,6 +37,21 @@ pub fn base_url(settings: &Settings, peer: Peer, headers: &HeaderMap, uri: &http
         Ok(url) if is_bare(&url) => url.as_str().trim_end_matches('/').to_owned(),
         _ => format!("http://{}", settings.listen),
     }
+}
+
+/// Who sent a request: the peer, or, where the peer is a trusted proxy, the last in `X-Forwarded-For` who is none.
+pub fn source(settings: &Settings, peer: Peer, headers: &HeaderMap) -> IpAddr {
+    let is_trusted = |address: IpAddr| settings.trusted_proxies.iter().any(|network| network.contains(&address));
+    let mut source = peer.address.ip().to_canonical();
+    let named = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = named.flat_map(|value| value.split(',')).map(str::trim).collect();
+    for name in named.into_iter().rev() {
+        match name.parse::<IpAddr>() {
+            Ok(address) if is_trusted(source) => source = address.to_canonical(),
+            _ => break,
+        }
+    }
+    source
 }
 
 /// Scheme, host and port, and nothing else that a Host header could smuggle in.
@@ -76,6 +93,24 @@ mod tests {
         assert_eq!(base("", &proxied), "http://inner:4000");
         assert_eq!(base("trusted_proxies: [10.0.0.0/8]", &proxied), "https://gw.example.com:8443");
         assert_eq!(base("trusted_proxies: [10.0.0.0/8]\npublic_url: https://p/x/", &proxied), "https://p/x");
+    }
+
+    #[test]
+    fn knows_the_sender_behind_trusted_proxies_only() {
+        let sender = |config: &str, forwarded: &str| {
+            let settings = crate::config::parse(&format!("master_key: sk-1\n{config}"), &|_| None).unwrap();
+            let peer = Peer { address: "10.0.0.9:1".parse().unwrap() };
+            source(&settings, peer, &headers(&[("x-forwarded-for", forwarded)])).to_string()
+        };
+        let trusted = "trusted_proxies: [10.0.0.0/8]";
+        assert_eq!(sender("", "192.0.2.1"), "10.0.0.9");
+        assert_eq!(sender(trusted, "192.0.2.1"), "192.0.2.1");
+        assert_eq!(
+            sender(trusted, "198.51.100.7, 192.0.2.1, 10.1.1.1"),
+            "192.0.2.1",
+            "the first was written by anybody"
+        );
+        assert_eq!(sender(trusted, "nonsense"), "10.0.0.9");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName};
 
+use super::address::source;
 use crate::call::{
     AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, Peer, Raw, TraceContext, WorkflowHint,
 };
@@ -21,7 +22,8 @@ const A2A_AGENT: HeaderName = HeaderName::from_static("a2a-agent");
 
 /// What is known of a request from its head, whose path may name the agent. Takes the headers out of `head`.
 pub(super) fn arrival(gateway: &Gateway, in_path: Option<AgentName>, binding: Binding, head: &mut Parts) -> Arrival {
-    let address = head.extensions.get::<Peer>().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |peer| peer.address);
+    let unknown = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or(unknown);
     let received = gateway.clock.instant();
     let settings = &gateway.settings;
     let mut selectors = Vec::from_iter(in_path);
@@ -34,7 +36,8 @@ pub(super) fn arrival(gateway: &Gateway, in_path: Option<AgentName>, binding: Bi
         id: CallId(gateway.clock.uuid()),
         received,
         binding,
-        peer: Peer { address },
+        peer,
+        source: source(settings, peer, &head.headers),
         uri: head.uri.clone(),
         selectors,
         agent: None,

@@ -56,7 +56,7 @@ pub(super) async fn serve(doors: &Doors, agent: AgentName, request: Request) -> 
 async fn served(doors: &Doors, arrival: &mut Arrival) -> Result<Served, Error> {
     let (agent, theirs) = doors.gateway.card(arrival).await?;
     let version = named_version(&arrival.headers, arrival.uri.query())?;
-    let face = face(agent, &base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri));
+    let face = face(&agent, &base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri));
     let ours = card::rewritten(&theirs.card, &face);
     let body = match (version, face.pinned) {
         (Some(Version::V1_0), None) | (_, Some(Version::V1_0)) => card::write_v1(&ours),

@@ -51,7 +51,7 @@ pub(super) async fn exchange(
 /// How callers see the agent.
 fn face(gateway: &Gateway, arrival: &Arrival, agent: &AgentName) -> Option<Face> {
     let base = base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri);
-    gateway.agent(agent).map(|agent| card::face(agent, &base))
+    gateway.agent(agent).map(|agent| card::face(&agent, &base))
 }
 
 /// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak. It offers the

@@ -43,12 +43,12 @@ pub(super) async fn serve(doors: &Doors, agent: AgentName, spelling: Spelling, r
     let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
     let mut arrival = arrival(gateway, Some(agent), Binding::JsonRpc, &mut head);
-    let caller = match gateway.admit(&mut arrival) {
+    let caller = match gateway.admit(&mut arrival).await {
         Ok(caller) => caller,
         Err(error) => return closing(head.version, refused(&error)),
     };
     let whole = match request::json_type(&arrival.headers) {
-        Ok(()) => request::read(gateway, &arrival, body).await,
+        Ok(()) => request::read(gateway, arrival.received, body).await,
         Err(error) => Err(error),
     };
     match whole {

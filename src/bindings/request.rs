@@ -6,8 +6,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use tokio::time::Instant;
 
-use crate::call::Arrival;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::wire::body::{self, BodyError, Pace};
@@ -41,14 +41,14 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 ///
 /// # Errors
 /// RequestTooLarge, RequestTimeout, Overloaded, Canceled.
-pub(super) async fn read(gateway: &Gateway, arrival: &Arrival, body: Body) -> Result<Bytes, Error> {
-    let settings = &arrival.settings;
+pub(super) async fn read(gateway: &Gateway, received: Instant, body: Body) -> Result<Bytes, Error> {
+    let settings = &gateway.settings;
     let pace = Pace {
         bytes_max: settings.limits.body_bytes_max,
         pause_max: settings.timeouts.body_pause,
         bytes_per_second_min: settings.timeouts.body_bytes_per_second_min,
     };
-    body::read(body, pace, &gateway.budget, arrival.received).await.map_err(|error| match &error {
+    body::read(body, pace, &gateway.budget, received).await.map_err(|error| match &error {
         BodyError::TooLarge(limit) => Error::new(
             Kind::RequestTooLarge,
             format!("the body is larger than {limit} bytes, the limit here: send large files by url"),

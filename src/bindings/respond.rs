@@ -50,7 +50,7 @@ pub fn error_response(error: &Error) -> Response {
 }
 
 /// The answer to a verb that is none of `allowed`: OPTIONS asks for them, any other is refused.
-pub(super) fn other_verb(verb: &Method, allowed: &str) -> Response {
+pub fn other_verb(verb: &Method, allowed: &str) -> Response {
     if verb == Method::OPTIONS { options(allowed) } else { verb_not_allowed(allowed) }
 }
 

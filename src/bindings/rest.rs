@@ -35,7 +35,7 @@ async fn admitted(doors: &Doors, agent: AgentName, route: Route, request: Reques
     let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
     let mut arrival = arrival(gateway, Some(agent), Binding::HttpJson, &mut head);
-    let caller = match gateway.admit(&mut arrival) {
+    let caller = match gateway.admit(&mut arrival).await {
         Ok(caller) => caller,
         Err(error) => return closing(head.version, error_response(&error)),
     };
@@ -61,7 +61,7 @@ async fn read(doors: &Doors, arrival: &crate::call::Arrival, verb: &Verb, body: 
         return Ok(Bytes::new());
     }
     request::json_type(&arrival.headers)?;
-    request::read(&doors.gateway, arrival, body).await
+    request::read(&doors.gateway, arrival.received, body).await
 }
 
 async fn answer(doors: &Doors, admitted: Admitted, route: Route, whole: Bytes) -> Result<Response, Error> {

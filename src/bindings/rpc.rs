@@ -30,6 +30,7 @@ mod connect;
 mod grpc;
 mod infrastructure;
 mod message;
+mod other;
 mod reflection;
 mod service;
 mod web_text;
@@ -38,7 +39,8 @@ use connect::Connect;
 use grpc::Grpc;
 pub(super) use infrastructure::router as infrastructure;
 use message::Message;
-use service::Ticket;
+pub use other::serve as serve_other;
+use service::{Ticket, Travelling};
 
 /// The path of the service, before the name of a method.
 pub(super) const SERVICE: &str = "lf.a2a.v1.A2AService/";
@@ -147,13 +149,13 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
     };
     let mut arrival = arrival(gateway, agent, protocol.binding(), &mut head);
     let mut framing = framing(&arrival.headers);
-    let caller = match gateway.admit(&mut arrival) {
+    let caller = match gateway.admit(&mut arrival).await {
         Ok(caller) => caller,
         Err(error) => return closing(head.version, refuse(doors, protocol, framing, method, error).await),
     };
     let read = async {
         may_be(protocol, method, head.version)?;
-        let body = request::read(gateway, &arrival, body).await?;
+        let body = request::read(gateway, arrival.received, body).await?;
         let body = if protocol == Protocol::WebText { web_text::decoded(&body)? } else { body };
         message::read(gateway, &arrival, protocol, &framing, body).await
     };
@@ -182,7 +184,8 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
     let ticket = Ticket::admitted(Admitted { arrival, caller }, message);
     let mut response = hand_over(doors, protocol, framing, method, stand_in, ticket.clone()).await;
     response.headers_mut().extend([respond::NOSNIFF]);
-    if let Some(Ok((Admitted { arrival, caller }, _))) = ticket.take() {
+    if let Some(Travelling::Asked(admitted, _)) = ticket.take() {
+        let Admitted { arrival, caller } = *admitted;
         // The library refused it before it came to us; its answer says why.
         let error = Error::new(Kind::InvalidRequest, "the request is not as its protocol defines it");
         gateway.refuse(&arrival, &caller, error);

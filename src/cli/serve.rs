@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{DemoArguments, EXIT_UNAVAILABLE};
 use crate::config::Settings;
 use crate::demo::Demo;
-use crate::server::Server;
+use crate::server::{Server, StartError};
 use crate::telemetry;
 
 pub(super) async fn serve(settings: Settings) -> ExitCode {
@@ -26,10 +26,14 @@ pub(super) async fn serve(settings: Settings) -> ExitCode {
             server.stop().await;
             ExitCode::SUCCESS
         }
-        Err(error) => {
+        Err(StartError::Listen(error)) => {
             eprintln!(
                 "switchboard: cannot listen on {listen}: {error}. Is another process there? Change `listen` to use another port"
             );
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+        Err(error) => {
+            eprintln!("switchboard: cannot start: {error}");
             ExitCode::from(EXIT_UNAVAILABLE)
         }
     }

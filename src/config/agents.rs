@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::section::Section;
-use super::settings::web_url;
-use super::{AgentSettings, Trust, litellm};
+use super::settings::{rates, web_url};
+use super::{AgentSettings, AgentTimeouts, Trust, litellm};
 use crate::operation::{Binding, Version};
 
 /// Reads one entry of `agents`.
@@ -15,7 +15,15 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
     }
     let name = section.required("name", "callers call the agent by it");
     let name = name.filter(|name| {
-        let valid = is_name(name);
+        if is_reserved_name(name) {
+            section.problem(
+                "name",
+                Some(section.line),
+                "is the name of an address of the gateway's own",
+                "choose another",
+            );
+        }
+        let valid = is_agent_name(name);
         if !valid {
             section.problem(
                 "name",
@@ -47,6 +55,13 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
         headers,
         forward_headers: header_names(&section, "forward_headers"),
         trust_card_url: section.flag("trust_card_url"),
+        is_served: !section.has("enabled") || section.flag("enabled"),
+        public: section.flag("public"),
+        tags: section.texts("tags").into_iter().map(|(tag, _)| tag).collect(),
+        access_groups: Vec::new(),
+        rates: rates(section.section("limits")),
+        timeouts: timeouts(section.section("timeouts")),
+        is_guarded: false,
     };
     plaintext(&section, &agent);
     if let Some(spoken) = agent.url_binding
@@ -72,8 +87,23 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
     agent
 }
 
+fn timeouts(section: Section<'_>) -> AgentTimeouts {
+    let millis = |name: &str| section.has(name).then(|| section.millis(name));
+    let timeouts = AgentTimeouts {
+        connect: millis("connect_ms"),
+        first_byte: millis("first_byte_ms"),
+        idle: millis("idle_ms"),
+        total: millis("total_ms"),
+    };
+    section.finish();
+    timeouts
+}
+
 /// An agent's address: `grpc` is HTTP/2 without TLS, `grpcs` with it.
-fn agent_url(text: &str) -> Result<(Url, Option<Binding>), String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn agent_url(text: &str) -> Result<(Url, Option<Binding>), String> {
     let of_grpc = [("grpc://", "http://"), ("grpcs://", "https://")];
     match of_grpc.iter().find_map(|(grpc, http)| Some(format!("{http}{}", text.strip_prefix(grpc)?))) {
         Some(http) => Ok((web_url(&http)?, Some(Binding::Grpc))),
@@ -111,22 +141,38 @@ fn trust(section: &Section<'_>) -> Option<Trust> {
 /// Credentials are not sent where anybody on the way can read them, unless the operator says so.
 fn plaintext(section: &Section<'_>, agent: &AgentSettings) {
     let allowed = section.flag("allow_plaintext");
-    let is_local = match agent.url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => true,
-    };
-    let secrets = ["auth", "cookie", "key", "password", "secret", "token"];
-    let secret = agent.headers.keys().find(|name| secrets.iter().any(|secret| name.as_str().contains(secret)));
-    if let Some(header) = secret.filter(|_| agent.url.scheme() == "http" && !is_local && !allowed) {
+    let secret = agent.headers.keys().find(|name| looks_like_a_credential(name));
+    if let Some(header) = secret.filter(|_| is_readable_on_the_way(&agent.url) && !allowed) {
         let message = format!("{header} would be sent without TLS, for anybody on the way to read");
         let line = section.find("headers").and_then(|found| found.line);
         section.problem("headers", line, message, "call the agent with TLS, or write allow_plaintext: true");
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether the name of a header says that its value is a secret.
+pub fn looks_like_a_credential(name: &HeaderName) -> bool {
+    let secrets = ["auth", "cookie", "key", "password", "secret", "token"];
+    secrets.iter().any(|secret| name.as_str().contains(secret))
+}
+
+/// Whether somebody between us and this address could read what is sent there.
+pub fn is_readable_on_the_way(url: &Url) -> bool {
+    let is_local = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => true,
+    };
+    url.scheme() == "http" && !is_local
+}
+
+/// Names whose addresses below `/a2a/` are the gateway's own.
+pub fn is_reserved_name(name: &str) -> bool {
+    name == "agents" || name.starts_with("agt_")
+}
+
+/// Whether callers can call an agent so: up to 63 letters, digits, '.', '_' or '-', the first a letter or digit.
+pub fn is_agent_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     first && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
@@ -197,8 +243,19 @@ pub(super) fn header_names(section: &Section<'_>, name: &str) -> Vec<HeaderName>
     section.texts(name).into_iter().filter_map(parse).collect()
 }
 
+/// Why a header cannot be passed on from callers to an agent.
+pub fn fault_of_forwarded(text: &str) -> Option<&'static str> {
+    match HeaderName::try_from(text) {
+        Err(_) => Some("is no header name"),
+        Ok(name) if is_ours(&name) || crate::config::is_credential(&name) => {
+            Some("is never passed on: credentials for an agent go into its headers")
+        }
+        Ok(_) => None,
+    }
+}
+
 /// Headers that belong to one connection or to the protocol, and are written by the gateway.
-fn is_ours(name: &HeaderName) -> bool {
+pub fn is_ours(name: &HeaderName) -> bool {
     const OURS: [&str; 17] = [
         "accept",
         "accept-encoding",

@@ -35,18 +35,6 @@ pub(super) fn agents(root: &Section<'_>, agents: &[AgentSettings]) {
 }
 
 pub(super) fn keys(root: &Section<'_>, settings: &Settings) {
-    if settings.master_key.is_none()
-        && settings.keys.is_empty()
-        && !root.has("master_key")
-        && root.list("keys").is_empty()
-    {
-        root.problem(
-            "master_key",
-            None,
-            "there is no master_key and no keys, so nobody could call",
-            "add `master_key: ${SWITCHBOARD_MASTER_KEY}` and export it",
-        );
-    }
     let mut names = vec![Arc::<str>::from("master")];
     let mut secrets: Vec<&Secret> = settings.master_key.iter().collect();
     for key in &settings.keys {

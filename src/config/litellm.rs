@@ -3,11 +3,11 @@
 //! What restricts a caller there must not silently stop to: a field that limits and that is not enforced here is
 //! refused by name. What only describes, prices or decorates is noted and left alone.
 
-use super::AgentSettings;
 use super::agents::{header_names, headers, nowhere, version};
 use super::section::Section;
 use super::settings::web_url;
 use super::tree::{Node, Value};
+use super::{AgentSettings, AgentTimeouts, Rates};
 
 /// The sections of a proxy file that are about models.
 const FOREIGN: [&str; 20] = [
@@ -34,7 +34,7 @@ const FOREIGN: [&str; 20] = [
 ];
 
 /// Fields that restrict, in an entry or in its `litellm_params`.
-const RESTRICTING: [&str; 22] = [
+const RESTRICTING: [&str; 21] = [
     "access_group_ids",
     "agent_access_groups",
     "allowed_routes",
@@ -51,7 +51,6 @@ const RESTRICTING: [&str; 22] = [
     "object_permission",
     "require_trace_id_on_calls_by_agent",
     "require_trace_id_on_calls_to_agent",
-    "rpm_limit",
     "session_rpm_limit",
     "session_tpm_limit",
     "tpd_limit",
@@ -111,6 +110,10 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
             "only agents that speak A2A are",
         );
     }
+    let enabled = section.text("enabled").unwrap_or_default().to_ascii_lowercase();
+    let rpm = section.parsed("rpm_limit", "write how many requests a minute", |text| {
+        text.parse::<u32>().map_err(|_| "must be a whole number".to_owned())
+    });
     let agent = AgentSettings {
         aliases: section.text("agent_id").into_iter().collect(),
         url: url
@@ -126,6 +129,13 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         headers: headers(section, "static_headers"),
         forward_headers: header_names(section, "extra_headers"),
         trust_card_url: false,
+        is_served: !matches!(enabled.as_str(), "false" | "no" | "off" | "0"),
+        public: params.has("is_public") && matches!(params.text("is_public").as_deref(), Some("true" | "True" | "yes")),
+        tags: Vec::new(),
+        access_groups: Vec::new(),
+        rates: Rates { requests_per_minute_max: rpm.unwrap_or(0), ..Rates::default() },
+        timeouts: AgentTimeouts::default(),
+        is_guarded: false,
         name: name.into(),
     };
     refuse_restrictions(section);
@@ -133,15 +143,19 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
     section.refuse_doubles();
     params.refuse_doubles();
     card.refuse_doubles();
-    let enabled = section.text("enabled").unwrap_or_default().to_ascii_lowercase();
-    if matches!(enabled.as_str(), "false" | "no" | "off" | "0") {
-        section.problem("enabled", None, "is false, which is not enforced here", "remove the entry instead");
-    }
-    let read =
-        ["agent_name", "agent_id", "agent_card_params", "litellm_params", "static_headers", "extra_headers", "enabled"];
+    let read = [
+        "agent_name",
+        "agent_id",
+        "agent_card_params",
+        "litellm_params",
+        "static_headers",
+        "extra_headers",
+        "enabled",
+        "rpm_limit",
+    ];
     let ignored = section.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
     let ignored = ignored.map(|(key, _)| key.to_owned());
-    let read = ["a2a_protocol_version", "agent_card_path", "custom_llm_provider"];
+    let read = ["a2a_protocol_version", "agent_card_path", "custom_llm_provider", "is_public"];
     let params = params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
     let params = params.map(|(key, _)| format!("litellm_params.{key}"));
     let ignored: Vec<String> = ignored.chain(params).collect();

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use sha2::{Digest as _, Sha256};
+
 /// A secret text. Its `Debug` prints nothing of it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -20,5 +24,69 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// An encryption key: 32 bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionKey([u8; 32]);
+
+impl EncryptionKey {
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 32 bytes as 64 hex digits or as base64.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let bytes = if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let digits = (0..32).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16));
+            digits.collect::<Result<Vec<u8>, _>>().ok()
+        } else {
+            BASE64.decode(text.trim_end_matches('=')).ok()
+        };
+        bytes?.try_into().ok().map(Self)
+    }
+
+    /// In the form that [`EncryptionKey::parse`] reads.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Tells keys apart without telling anything of them.
+    pub fn id(&self) -> String {
+        hex(&Sha256::digest(self.0)[..4])
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncryptionKey({})", self.id())
+    }
+}
+
+/// Bytes in hex, lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of a key's value in hex: all of it that is kept.
+pub fn key_hash(value: &str) -> String {
+    hex(&Sha256::digest(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_keys_in_hex_and_base64_and_never_shows_them() {
+        assert_eq!(EncryptionKey::parse(&BASE64.encode([17; 32])), EncryptionKey::parse(&"11".repeat(32)));
+        assert_eq!(EncryptionKey::parse("too short"), None);
+        assert!(!format!("{:?}", EncryptionKey::new([7; 32])).contains("0707"));
     }
 }

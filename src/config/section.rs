@@ -171,6 +171,17 @@ impl<'a> Section<'a> {
         Duration::from_millis(self.number(name, 1..=604_800_000) as u64)
     }
 
+    /// Secrets, directly or by reference: of a list, or a single one.
+    pub(super) fn secrets(&self, name: &str) -> Vec<(Secret, Option<usize>)> {
+        let Some(found) = self.find(name) else { return Vec::new() };
+        let items = if matches!(found.node.value, Value::List(_)) { self.list(name) } else { vec![found] };
+        let read = |item: Found<'a>| {
+            let text = self.scalar(name, item)?;
+            Some((Secret::new(self.dereferenced(name, item.line, text)?), item.line))
+        };
+        items.into_iter().filter_map(read).collect()
+    }
+
     /// A secret, directly or by reference.
     pub(super) fn secret(&self, name: &str) -> Option<Secret> {
         let found = self.find(name)?;

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::section::{Reader, Section};
 use super::{
-    CardSettings, CorsSettings, DEFAULTS, Environment, Granted, JsonLimits, KeySettings, Limits, LogFormat,
-    LogSettings, OutboundSettings, Problem, RecordOutput, Settings, Timeouts, TlsSettings, agents, check, litellm,
-    tree,
+    CardSettings, CorsSettings, DEFAULTS, DefaultAccess, Environment, Granted, JsonLimits, KeySettings, Limits,
+    LogFormat, LogSettings, OutboundSettings, Problem, Rates, RecordOutput, Role, Secret, Settings, Timeouts,
+    TlsSettings, agents, check, litellm, store, tree,
 };
+use crate::operation::{Method, Rpc};
 
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
     let defaults = tree::parse(DEFAULTS).expect("the shipped defaults are valid YAML");
@@ -51,6 +52,8 @@ fn whole(root: Section<'_>) -> Settings {
         public_url: root.parsed("public_url", "write it as in https://agents.example.com", base_url),
         trusted_proxies: networks(&root, "trusted_proxies"),
         master_key: root.secret("master_key").or(master_key),
+        default_access: default_access(&root),
+        store: store::store(&root),
         keys: root.sections("keys").into_iter().filter_map(key).collect(),
         agents,
         strict_version: root.flag("strict_version"),
@@ -182,8 +185,62 @@ fn key(section: Section<'_>) -> Option<KeySettings> {
             Granted::Named(Vec::new())
         }
     };
+    let settings = KeySettings {
+        name: name.unwrap_or_default().into(),
+        key: key.clone().unwrap_or_else(|| Secret::new("")),
+        agents: granted,
+        operations: operations(&section),
+        role: section.parsed("role", "these are: caller, auditor, admin", role).unwrap_or(Role::Caller),
+        rates: rates(section.section("limits")),
+    };
     section.finish();
-    Some(KeySettings { name: name?.into(), key: key?, agents: granted })
+    (key.is_some() && !settings.name.is_empty()).then_some(settings)
+}
+
+/// Publishers and team admins belong to a team, and only keys of the store do.
+fn role(text: &str) -> Result<Role, String> {
+    match text {
+        "caller" => Ok(Role::Caller),
+        "auditor" => Ok(Role::Auditor),
+        "admin" => Ok(Role::Admin),
+        _ => Err("is no role that a key of the configuration may have".to_owned()),
+    }
+}
+
+fn operations(section: &Section<'_>) -> Vec<Rpc> {
+    let operation = |(name, line): (String, Option<usize>)| {
+        let method = Method::by_name(&name);
+        if method.is_none() {
+            let message = format!("{name} is no operation of A2A");
+            section.problem("operations", line, message, "write names such as SendMessage and GetTask");
+        }
+        method.map(|method| method.rpc)
+    };
+    section.texts("operations").into_iter().filter_map(operation).collect()
+}
+
+/// What an entry may use; what it leaves out is not limited.
+pub(super) fn rates(section: Section<'_>) -> Rates {
+    let count = |name: &str| {
+        let number = |text: &str| text.replace('_', "").parse::<u32>().map_err(|_| "must be a whole number".to_owned());
+        section.parsed(name, "write how many, or 0 for no limit", number).unwrap_or(0)
+    };
+    let rates = Rates {
+        requests_per_minute_max: count("requests_per_minute_max"),
+        calls_max: count("calls_max"),
+        streams_max: count("streams_max"),
+    };
+    section.finish();
+    rates
+}
+
+fn default_access(root: &Section<'_>) -> DefaultAccess {
+    let access = |text: &str| match text {
+        "none" => Ok(DefaultAccess::None),
+        "all" => Ok(DefaultAccess::All),
+        _ => Err("must be none or all".to_owned()),
+    };
+    root.parsed("default_access", "none: a key without grants may call nothing", access).unwrap_or(DefaultAccess::None)
 }
 
 fn limits(s: Section<'_>) -> Limits {
@@ -203,6 +260,8 @@ fn limits(s: Section<'_>) -> Limits {
             digits_max: s.number("json_digits_max", 20..=10_000),
         },
         calls_max: s.number("calls_max", 1..=1_000_000),
+        keys_cached_max: s.number("keys_cached_max", 1..=100_000_000),
+        failed_keys_per_minute_max: u32::try_from(s.number("failed_keys_per_minute_max", 1..=1_000_000)).unwrap_or(1),
     };
     for (largest, name) in [(limits.body_bytes_max, "body_bytes_max"), (limits.reply_bytes_max, "reply_bytes_max")] {
         if limits.in_flight_bytes_max < largest {

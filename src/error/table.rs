@@ -34,10 +34,15 @@ pub enum Kind {
     UpstreamUnavailable,
     UpstreamRefused,
     AgentFailed,
+    PermissionDenied,
+    RateLimited,
+    NotFound,
+    AlreadyExists,
+    Aborted,
 }
 
 /// Every kind, in the order of the table.
-pub const KINDS: [Kind; 27] = [
+pub const KINDS: [Kind; 32] = [
     Kind::TaskNotFound,
     Kind::TaskNotCancelable,
     Kind::PushNotificationNotSupported,
@@ -65,6 +70,11 @@ pub const KINDS: [Kind; 27] = [
     Kind::UpstreamUnavailable,
     Kind::UpstreamRefused,
     Kind::AgentFailed,
+    Kind::PermissionDenied,
+    Kind::RateLimited,
+    Kind::NotFound,
+    Kind::AlreadyExists,
+    Kind::Aborted,
 ];
 
 /// The gRPC status codes that our rows use, with their numbers.
@@ -76,8 +86,11 @@ pub enum Code {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
+    AlreadyExists = 6,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
+    Aborted = 10,
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
@@ -93,8 +106,11 @@ impl Code {
             Self::InvalidArgument => "INVALID_ARGUMENT",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::NotFound => "NOT_FOUND",
+            Self::AlreadyExists => "ALREADY_EXISTS",
+            Self::PermissionDenied => "PERMISSION_DENIED",
             Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
             Self::FailedPrecondition => "FAILED_PRECONDITION",
+            Self::Aborted => "ABORTED",
             Self::Unimplemented => "UNIMPLEMENTED",
             Self::Internal => "INTERNAL",
             Self::Unavailable => "UNAVAILABLE",
@@ -135,12 +151,12 @@ const fn old(name: &'static str, grpc: Code, jsonrpc: i32, http: u16) -> Legacy 
 }
 
 impl Kind {
-    /// How this kind looks on every wire. First block: A2A 1.0, section 5.4. Second: JSON-RPC 2.0. Third: ours.
+    /// How this kind looks on every wire. First block: A2A 1.0, section 5.4. Second: JSON-RPC 2.0. Third: ours. Fourth: access, limits and the admin API.
     /// The codes of 0.3 are those that its Python SDK sends; what 0.3 does not know is an internal error there.
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
-        use Code::{Cancelled, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
-            ResourceExhausted, Unauthenticated, Unavailable, Unimplemented, Unknown};
+        use Code::{Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
+            PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented, Unknown};
         match self {
             //                                         reason                              gRPC, Connect       JSON-RPC HTTP      0.3 name                                       gRPC             JSON-RPC HTTP
             Self::TaskNotFound                   => row("TASK_NOT_FOUND",                    NotFound,           -32001, 404, old("TaskNotFoundError",                             NotFound,          -32001, 404)),
@@ -172,6 +188,12 @@ impl Kind {
             Self::UpstreamUnavailable            => row("UPSTREAM_UNAVAILABLE",              Unavailable,        -32603, 503, old("InternalError",                                 Unavailable,       -32603, 503)),
             Self::UpstreamRefused                => row("UPSTREAM_REFUSED",                  Unavailable,        -32603, 502, old("InternalError",                                 Unavailable,       -32603, 502)),
             Self::AgentFailed                    => row("AGENT_FAILED",                      Unknown,            -32603, 500, old("InternalError",                                 Unknown,           -32603, 500)),
+
+            Self::PermissionDenied               => row("PERMISSION_DENIED",                 PermissionDenied,   -32000, 403, old("PermissionDeniedError",                         PermissionDenied,  -32000, 403)),
+            Self::RateLimited                    => row("RATE_LIMITED",                      ResourceExhausted,  -32000, 429, old("RateLimitedError",                              ResourceExhausted, -32000, 429)),
+            Self::NotFound                       => row("NOT_FOUND",                         NotFound,           -32000, 404, old("NotFoundError",                                 NotFound,          -32000, 404)),
+            Self::AlreadyExists                  => row("ALREADY_EXISTS",                    AlreadyExists,      -32000, 409, old("AlreadyExistsError",                            AlreadyExists,     -32000, 409)),
+            Self::Aborted                        => row("ABORTED",                           Aborted,            -32000, 409, old("AbortedError",                                  Aborted,           -32000, 409)),
         }
     }
 

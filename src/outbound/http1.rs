@@ -33,7 +33,6 @@ use crate::wire::body::Pieces;
 /// Connections by host and port.
 pub(super) struct Pool {
     connector: HttpConnector<Guard>,
-    connect_timeout: Duration,
     idle_max: usize,
     idle: Mutex<HashMap<Box<str>, Vec<Idle>>>,
     clock: Clock,
@@ -68,8 +67,8 @@ impl Connection {
 }
 
 impl Pool {
-    pub(super) fn new(connector: HttpConnector<Guard>, connect_timeout: Duration, idle_max: usize) -> Arc<Self> {
-        Arc::new(Self { connector, connect_timeout, idle_max, idle: Mutex::default(), clock: Clock })
+    pub(super) fn new(connector: HttpConnector<Guard>, idle_max: usize) -> Arc<Self> {
+        Arc::new(Self { connector, idle_max, idle: Mutex::default(), clock: Clock })
     }
 
     /// Sends `request` to the host of `uri` and returns when the headers of the answer are there.
@@ -78,6 +77,7 @@ impl Pool {
     pub(super) async fn send(
         self: &Arc<Self>,
         uri: &Uri,
+        connect_limit: Duration,
         mut request: Request<Pieces>,
     ) -> Result<Response<DrivenBody>, OutboundError> {
         let host = match (uri.host().unwrap_or_default(), uri.port()) {
@@ -93,7 +93,7 @@ impl Pool {
             let is_new = taken.is_none();
             let mut connection = match taken {
                 Some(connection) => connection,
-                None => self.connect(uri.clone()).await?,
+                None => self.connect(uri.clone(), connect_limit).await?,
             };
             match exchange(&mut connection, request).await {
                 Ok(response) => {
@@ -150,13 +150,13 @@ impl Pool {
         drop(aged);
     }
 
-    async fn connect(&self, uri: Uri) -> Result<Connection, OutboundError> {
+    async fn connect(&self, uri: Uri, limit: Duration) -> Result<Connection, OutboundError> {
         let connecting = async {
             let stream = self.connector.clone().call(uri).await.map_err(BoxError::from)?;
             let (sender, driver) = http1::handshake(stream).await?;
             Ok(Connection { sender, driver: Some(Box::pin(driver)) })
         };
-        match timeout(self.connect_timeout, connecting).await {
+        match timeout(limit, connecting).await {
             Ok(connected) => connected.map_err(|error: BoxError| unconnected(error)),
             Err(elapsed) => Err(unconnected(elapsed)),
         }
@@ -272,8 +272,8 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
             drop(closing.await);
         });
-        let pool = Pool::new(super::super::tcp_connector(Guard::open()), Duration::from_secs(5), 8);
-        let mut connection = pool.connect(uri).await.unwrap();
+        let pool = Pool::new(super::super::tcp_connector(Guard::open()), 8);
+        let mut connection = pool.connect(uri, Duration::from_secs(5)).await.unwrap();
         let response = exchange(&mut connection, request()).await.unwrap();
         assert!(response.body().is_end_stream());
         assert!(!connection.is_over(), "it lies idle");
@@ -302,14 +302,14 @@ mod tests {
                 });
             }
         });
-        let pool = Pool::new(super::super::tcp_connector(Guard::open()), Duration::from_secs(5), 8);
+        let pool = Pool::new(super::super::tcp_connector(Guard::open()), 8);
         for _ in 0..5 {
-            let body = pool.send(&uri, request()).await.unwrap().into_body();
+            let body = pool.send(&uri, Duration::from_secs(5), request()).await.unwrap().into_body();
             let whole = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
             assert_eq!(whole, "ok");
         }
         assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
-        drop(pool.send(&uri, request()).await.unwrap());
+        drop(pool.send(&uri, Duration::from_secs(5), request()).await.unwrap());
         assert_eq!(pool.idle.lock().unwrap().values().map(Vec::len).sum::<usize>(), 0, "an unread answer closes it");
     }
 }

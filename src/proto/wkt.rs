@@ -1,11 +1,11 @@
-//! The JSON forms of `Struct`, `Value`, `ListValue` and `Timestamp`, which ProtoJSON defines one by one.
+//! The JSON forms of `Struct`, `Value`, `ListValue`, `Timestamp` and `FieldMask`, which ProtoJSON defines one by one.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 
-use super::{ListValue, NullValue, Struct, Timestamp, Value, value::Kind};
+use super::{FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value::Kind};
 
 /// Doubles hold every integer up to here; beyond, an integral double is printed as the double that it is.
 const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
@@ -135,4 +135,38 @@ impl<'de> Deserialize<'de> for Timestamp {
         }
         Ok(Self { seconds: time.seconds, nanos: time.nanos })
     }
+}
+
+impl Serialize for FieldMask {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let paths: Vec<String> = self.paths.iter().map(|path| camel_case(path)).collect();
+        serializer.serialize_str(&paths.join(","))
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldMask {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let paths = text.split(',').filter(|path| !path.is_empty());
+        Ok(Self { paths: paths.map(snake_case).collect() })
+    }
+}
+
+/// A field's name as JSON has it.
+pub fn camel_case(name: &str) -> String {
+    let mut upper = false;
+    let spelled = name.chars().filter_map(|c| {
+        let shown = if upper { c.to_ascii_uppercase() } else { c };
+        upper = c == '_';
+        (c != '_').then_some(shown)
+    });
+    spelled.collect()
+}
+
+fn snake_case(name: &str) -> String {
+    let spelled = name.chars().flat_map(|c| {
+        let line = c.is_ascii_uppercase().then_some('_');
+        line.into_iter().chain([c.to_ascii_lowercase()])
+    });
+    spelled.collect()
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -22,10 +22,11 @@ use super::endpoints::endpoints;
 use crate::a2a::card;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::error::{Error, Kind, Sent};
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound, OutboundError};
 use crate::proto::AgentCard;
-use crate::registry::{Agent, AgentId, Registry};
+use crate::registry::{Agent, AgentId};
 use crate::upstream::{Endpoint, Upstream};
 use crate::wire::body::{self, Budget, Pace, Pieces};
 
@@ -45,6 +46,8 @@ pub(super) struct Known {
     pub(super) changed_unix_micros: i64,
     /// There was no card to read; what is known comes from the entry.
     made_up: bool,
+    /// Why the last attempt to read it failed.
+    failure: Option<String>,
 }
 
 #[derive(Default)]
@@ -55,7 +58,7 @@ struct Slot {
 }
 
 pub(super) struct Cards {
-    slots: HashMap<AgentId, Slot>,
+    slots: RwLock<HashMap<AgentId, Arc<Slot>>>,
     outbound: Arc<Outbound>,
     budget: Budget,
     clock: Clock,
@@ -75,10 +78,10 @@ enum ReadError {
 }
 
 impl Cards {
-    pub(super) fn new(outbound: Arc<Outbound>, upstream: &Upstream, registry: &Registry) -> Self {
+    pub(super) fn new(outbound: Arc<Outbound>, upstream: &Upstream) -> Self {
         let (stale, stale_receiver) = mpsc::channel(1_024);
         Self {
-            slots: registry.agents().iter().map(|agent| (agent.id.clone(), Slot::default())).collect(),
+            slots: RwLock::default(),
             outbound,
             budget: upstream.budget.clone(),
             clock: upstream.clock,
@@ -110,7 +113,7 @@ impl Cards {
             return known;
         }
         // In a box, for it is large and rare: the future of every call would be as large.
-        Box::pin(self.read(agent, slot)).await
+        Box::pin(self.read(agent, &slot)).await
     }
 
     /// What is known already.
@@ -140,12 +143,53 @@ impl Cards {
         let Ok(_reading) = slot.reading.try_lock() else { return };
         let is_stale = slot.known.load().as_ref().is_none_or(|known| known.good_until <= self.clock.instant());
         if is_stale {
-            self.read(&agent, slot).await;
+            self.read(&agent, &slot).await;
         }
     }
 
-    fn slot(&self, agent: &Agent) -> &Slot {
-        self.slots.get(&agent.id).expect("cards are made for the same registry")
+    /// Forgets an agent that changed or is gone. Whoever reads its card just now keeps what they read to themselves.
+    pub(super) fn forget(&self, agent: &AgentId) {
+        self.slots.write().expect("no code panics while holding this").remove(agent);
+    }
+
+    /// Reads a card now, whatever is known.
+    ///
+    /// # Errors
+    /// UpstreamUnavailable with the reason, when it cannot be read; what was known stays.
+    pub(super) async fn read_now(&self, agent: &Arc<Agent>) -> Result<Arc<AgentCard>, Error> {
+        let slot = self.slot(agent);
+        let _reading = slot.reading.lock().await;
+        if places(agent).is_empty() {
+            let message = "the agent is called by gRPC and has no card_url, so there is nowhere to look for its card";
+            return Err(Error::new(Kind::UpstreamUnavailable, message));
+        }
+        let known = Box::pin(self.read(agent, &slot)).await;
+        match &known.failure {
+            None => Ok(Arc::clone(&known.card)),
+            Some(reason) => {
+                let message = format!("the agent's card {reason}");
+                Err(Error::new(Kind::UpstreamUnavailable, message).sent_is(Sent::NotSent))
+            }
+        }
+    }
+
+    /// The card of an agent of which nothing is to be kept, and where it was.
+    ///
+    /// # Errors
+    /// Why there is none that can be read.
+    pub(super) async fn discover(&self, agent: &Agent) -> Result<(String, AgentCard), String> {
+        match self.find(agent).await {
+            Ok((url, card)) => Ok((url.to_string(), card)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn slot(&self, agent: &Agent) -> Arc<Slot> {
+        if let Some(slot) = self.slots.read().expect("no code panics while holding this").get(&agent.id) {
+            return Arc::clone(slot);
+        }
+        let mut slots = self.slots.write().expect("no code panics while holding this");
+        Arc::clone(slots.entry(agent.id.clone()).or_default())
     }
 
     async fn read(&self, agent: &Arc<Agent>, slot: &Slot) -> Arc<Known> {
@@ -158,12 +202,13 @@ impl Cards {
             _ => wall_clock,
         };
         let known = match read {
-            Ok(card) => Known {
+            Ok((_, card)) => Known {
                 endpoints: endpoints(agent, Some(&card), &self.outbound),
                 changed_unix_micros: changed(&card),
                 card: Arc::new(card),
                 good_until: now + settings.lifetime,
                 made_up: false,
+                failure: None,
             },
             Err(error) => {
                 let retry = match &error {
@@ -177,6 +222,7 @@ impl Cards {
                         good_until: now + retry,
                         changed_unix_micros: old.changed_unix_micros,
                         made_up: false,
+                        failure: Some(error.to_string()),
                     }
                 } else {
                     let made_up = without_card(agent, &self.outbound, &error, now + retry);
@@ -190,7 +236,7 @@ impl Cards {
     }
 
     /// The first readable card among the places where it may be.
-    async fn find(&self, agent: &Agent) -> Result<AgentCard, ReadError> {
+    async fn find(&self, agent: &Agent) -> Result<(Url, AgentCard), ReadError> {
         let mut failure = ReadError::Unusable("there is no place to look for it".to_owned());
         for url in places(agent) {
             // A turn for each read: hosts that answer nothing must not keep the others from theirs for long.
@@ -198,7 +244,7 @@ impl Cards {
             let read = timeout(self.settings.cards.timeout, self.fetch(agent, &url)).await;
             drop(turn);
             match read {
-                Ok(Ok(card)) => return Ok(card),
+                Ok(Ok(card)) => return Ok((url, card)),
                 // The host is away: its other paths are too.
                 Ok(Err(error @ ReadError::Unreachable(_))) => return Err(error),
                 Ok(Err(error)) => failure = error,
@@ -210,8 +256,10 @@ impl Cards {
 
     async fn fetch(&self, agent: &Agent, url: &Url) -> Result<AgentCard, ReadError> {
         let unusable = |why: String| ReadError::Unusable(why);
-        let mut to =
-            Destination::registered(url).map_err(ReadError::Unreachable)?.trusting(agent.settings.trust.clone());
+        let mut to = Destination::registered(url)
+            .map_err(ReadError::Unreachable)?
+            .guarded_if(agent.settings.is_guarded)
+            .trusting(agent.settings.trust.clone());
         for _ in 0..=REDIRECTS_MAX {
             let mut request = Request::new(Pieces::empty());
             if registered_origin(agent, &to) {
@@ -278,13 +326,21 @@ fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_unti
     let (version, binding) = (endpoints[0].version, endpoints[0].binding.as_str());
     if places(agent).is_empty() {
         let card = card::synthesised(agent.name(), &agent.settings.description);
-        return Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true };
+        return Known {
+            card: Arc::new(card),
+            endpoints,
+            good_until,
+            changed_unix_micros: 0,
+            made_up: true,
+            failure: None,
+        };
     }
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::warn!(agent = agent.name(), reason = %error, source, %version, binding,
         "the agent's card cannot be read; it is called as shown. Set card_url, or bindings and protocol_version");
     let card = card::synthesised(agent.name(), &agent.settings.description);
-    Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true }
+    let failure = Some(error.to_string());
+    Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true, failure }
 }
 
 #[cfg(test)]
@@ -295,7 +351,10 @@ mod tests {
     fn looks_under_the_url_then_at_its_origin() {
         let found = |entry: &str| {
             let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
-            places(&Registry::new(&settings).agents()[0]).iter().map(Url::to_string).collect::<Vec<_>>()
+            places(&crate::registry::Registry::new(&settings.agents).agents()[0])
+                .iter()
+                .map(Url::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             found("{name: a, url: 'http://h:1/x/rpc/?k=v'}"),

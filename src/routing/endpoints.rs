@@ -105,7 +105,7 @@ fn endpoint(
     match same_origin.or_else(trusted) {
         Some(destination) => Some(Endpoint {
             label: destination.uri().to_string().into(),
-            destination: destination.trusting(agent.settings.trust.clone()),
+            destination: as_the_entry_says(agent, destination),
             binding,
             version,
             tenant: interface.tenant.clone(),
@@ -132,7 +132,12 @@ fn claimed(agent: &Agent, interface: &AgentInterface) -> Option<Url> {
 
 fn registered(agent: &Agent) -> Destination {
     let registered = Destination::registered(&agent.settings.url).expect("the configuration checked the address");
-    registered.trusting(agent.settings.trust.clone())
+    as_the_entry_says(agent, registered)
+}
+
+fn as_the_entry_says(agent: &Agent, to: Destination) -> Destination {
+    let settings = &agent.settings;
+    to.guarded_if(settings.is_guarded).trusting(settings.trust.clone()).connecting_within(settings.timeouts.connect)
 }
 
 fn at_its_url(agent: &Agent, binding: Binding, version: Version, tenant: String) -> Endpoint {
@@ -151,7 +156,7 @@ mod tests {
 
     fn all(entry: &str, interfaces: &[(&str, &str, &str)]) -> Vec<Endpoint> {
         let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
-        let registry = Registry::new(&settings);
+        let registry = Registry::new(&settings.agents);
         let outbound = Outbound::new(settings.outbound.clone(), settings.timeouts.connect);
         let supported_interfaces = interfaces
             .iter()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
-use super::{Upstream, about_the_same_task};
+use super::about_the_same_task;
 use crate::call::{Call, Event, PayloadKind, Peek};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::proto::TaskState;
@@ -48,8 +48,7 @@ enum End {
 const CLOSING: Duration = Duration::from_secs(1);
 
 impl Events {
-    pub(super) fn new(source: Source, call: &Call, upstream: &Upstream) -> Self {
-        let idle = upstream.settings.timeouts.stream_idle;
+    pub(super) fn new(source: Source, call: &Call, idle: Duration) -> Self {
         Self { source, idle, first: None, watch: Watch::new(call), done: false }
     }
 

@@ -1,5 +1,7 @@
 //! One call on its way to one endpoint: what is the same whatever the binding.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,10 +11,12 @@ use super::events::{Events, Source};
 use super::{Endpoint, Upstream, about_the_same_task, failure, grpc, jsonrpc, rest, with_history_of};
 use crate::access::Permitted;
 use crate::call::{Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta, Response};
+use crate::config::Timeouts;
 use crate::error::{Error, Kind};
 use crate::operation::{Binding, Operation, Rpc, Version};
 use crate::proto::stream_response::Payload;
 use crate::proto::{self};
+use crate::registry::Agent;
 use crate::wire::content;
 use crate::wire::{json, proto as protobuf};
 
@@ -27,6 +31,34 @@ pub(super) struct Exchange<'a> {
     pub(super) headers: HeaderMap,
     /// The tenant that the agent is to see.
     pub(super) tenant: String,
+    pub(super) patience: Patience,
+}
+
+/// How long the agent may take.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// To the first byte of its answer; None: as long as the whole.
+    first_byte: Option<Duration>,
+    /// For a unary answer, or to the beginning of a stream.
+    total: Duration,
+    /// The longest silence inside an answer.
+    pub(super) idle: Duration,
+}
+
+impl Patience {
+    fn with(agent: &Agent, all: &Timeouts) -> Self {
+        let own = &agent.settings.timeouts;
+        Self {
+            first_byte: own.first_byte,
+            total: own.total.unwrap_or(all.unary),
+            idle: own.idle.unwrap_or(all.stream_idle),
+        }
+    }
+
+    /// To the head of an answer.
+    pub(super) fn head(self) -> Duration {
+        self.first_byte.map_or(self.total, |first_byte| first_byte.min(self.total))
+    }
 }
 
 /// What is asked of the agent: the call itself, or something that we need for it.
@@ -72,7 +104,9 @@ impl<'a> Exchange<'a> {
         endpoint: &'a Endpoint,
     ) -> Result<Self, Error> {
         let tenant = endpoint.tenant_for(permitted)?;
-        Ok(Self { upstream, call: permitted.call(), endpoint, headers: headers(permitted, endpoint), tenant })
+        let patience = Patience::with(permitted.agent(), &upstream.settings.timeouts);
+        let headers = headers(permitted, endpoint);
+        Ok(Self { upstream, call: permitted.call(), endpoint, headers, tenant, patience })
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -80,7 +114,7 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) async fn unary(&self) -> Result<Reply, Error> {
-        let limit = self.upstream.settings.timeouts.unary;
+        let limit = self.patience.total;
         let Answered { content: mut answer, extensions, attempts } =
             failure::in_time(limit, self.ask(&self.asked())).await?;
         about_the_same_task(self.call.operation.task_id(), &answer.peek)?;
@@ -109,18 +143,18 @@ impl<'a> Exchange<'a> {
     }
 
     pub(super) async fn stream(&self) -> Result<Reply, Error> {
-        let timeouts = &self.upstream.settings.timeouts;
-        let Answered { content: source, extensions, attempts } = failure::in_time(timeouts.unary, self.open()).await?;
+        let opened = failure::in_time(self.patience.head(), self.open()).await?;
+        let Answered { content: source, extensions, attempts } = opened;
         let meta = self.meta(extensions, attempts);
         let is_whole = matches!(source, Source::One(_));
-        let mut events = Events::new(source, self.call, self.upstream);
+        let mut events = Events::new(source, self.call, self.patience.idle);
         if self.call.operation.rpc() == Rpc::SubscribeToTask && self.is_upgrade() && !is_whole {
             // A2A 3.1.6: the first event of a subscription is the task; 0.3 agents send only what happens later.
             events.put_first(self.current_task().await?);
         }
         // An error before the first event is the answer, not an event; but a slow agent must not keep its caller
         // without a response for longer than a quiet stream would.
-        let first = timeout(timeouts.keep_alive, events.next()).await;
+        let first = timeout(self.upstream.settings.timeouts.keep_alive, events.next()).await;
         let events = match first {
             Ok(None) => futures_util::stream::empty().boxed(),
             Ok(Some(first)) => futures_util::stream::iter([Ok(first?)]).chain(events.into_stream()).boxed(),
@@ -134,7 +168,7 @@ impl<'a> Exchange<'a> {
         let id = self.call.operation.task_id().unwrap_or_default().to_owned();
         let get = Operation::GetTask(proto::GetTaskRequest { id, ..Default::default() });
         let asked = Asked { operation: &get, raw: None, tenant: &self.tenant };
-        let limit = self.upstream.settings.timeouts.unary;
+        let limit = self.patience.total;
         let answer = failure::in_time(limit, self.ask(&asked)).await?.content;
         about_the_same_task(get.task_id(), &answer.peek)?;
         if answer.peek.state.is_some_and(proto::TaskState::is_terminal) {

@@ -98,18 +98,22 @@ pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<
     let bytes = asked.bytes(Form::Proto)?;
     let passing = Arc::new(Mutex::new(Passing::new(exchange.upstream.budget.clone())));
     let mut client = client(exchange, exchange.upstream.settings.limits.reply_bytes_max, &passing);
-    let (bytes, metadata) = match asked.rpc() {
-        Rpc::SendMessage => taken(client.send_message(request(exchange, bytes)).await),
-        Rpc::GetTask => taken(client.get_task(request(exchange, bytes)).await),
-        Rpc::ListTasks => taken(client.list_tasks(request(exchange, bytes)).await),
-        Rpc::CancelTask => taken(client.cancel_task(request(exchange, bytes)).await),
-        Rpc::CreatePushConfig => taken(client.create_task_push_notification_config(request(exchange, bytes)).await),
-        Rpc::GetPushConfig => taken(client.get_task_push_notification_config(request(exchange, bytes)).await),
-        Rpc::ListPushConfigs => taken(client.list_task_push_notification_configs(request(exchange, bytes)).await),
-        Rpc::GetExtendedAgentCard => taken(client.get_extended_agent_card(request(exchange, bytes)).await),
-        Rpc::DeletePushConfig => taken(client.delete_task_push_notification_config(request(exchange, bytes)).await),
-        Rpc::SendStreamingMessage | Rpc::SubscribeToTask => unreachable!("streams are opened"),
-    }?;
+    // The client returns when the whole message is there, which for a unary answer comes with its head.
+    let taken = failure::in_time(exchange.patience.head(), async {
+        match asked.rpc() {
+            Rpc::SendMessage => taken(client.send_message(request(exchange, bytes)).await),
+            Rpc::GetTask => taken(client.get_task(request(exchange, bytes)).await),
+            Rpc::ListTasks => taken(client.list_tasks(request(exchange, bytes)).await),
+            Rpc::CancelTask => taken(client.cancel_task(request(exchange, bytes)).await),
+            Rpc::CreatePushConfig => taken(client.create_task_push_notification_config(request(exchange, bytes)).await),
+            Rpc::GetPushConfig => taken(client.get_task_push_notification_config(request(exchange, bytes)).await),
+            Rpc::ListPushConfigs => taken(client.list_task_push_notification_configs(request(exchange, bytes)).await),
+            Rpc::GetExtendedAgentCard => taken(client.get_extended_agent_card(request(exchange, bytes)).await),
+            Rpc::DeletePushConfig => taken(client.delete_task_push_notification_config(request(exchange, bytes)).await),
+            Rpc::SendStreamingMessage | Rpc::SubscribeToTask => unreachable!("streams are opened"),
+        }
+    });
+    let (bytes, metadata) = taken.await?;
     passing.lock().expect("no code panics while holding this").arrived();
     let bytes = exchange.upstream.budget.hold(bytes).await.map_err(failure::of_body)?;
     let content = proto::read_answer(asked.rpc(), bytes, &exchange.upstream.settings.limits.json)?;

@@ -36,7 +36,8 @@ impl Exchange<'_> {
             if outgoing.body.is_some() {
                 request.headers_mut().insert(CONTENT_TYPE, JSON);
             }
-            let response = self.upstream.outbound.send(&to, request).await.map_err(failure::of_outbound)?;
+            let answered = async { self.upstream.outbound.send(&to, request).await.map_err(failure::of_outbound) };
+            let response = failure::in_time(self.patience.head(), answered).await?;
             match redirect(&to, &response).filter(|_| attempt == 1) {
                 Some(elsewhere) => to = elsewhere,
                 None => return Ok((response, attempt)),
@@ -48,11 +49,8 @@ impl Exchange<'_> {
     /// Reads a whole reply.
     pub(super) async fn read(&self, body: ReplyBody) -> Result<Bytes, Error> {
         let settings = &self.upstream.settings;
-        let pace = Pace {
-            bytes_max: settings.limits.reply_bytes_max,
-            pause_max: settings.timeouts.stream_idle,
-            bytes_per_second_min: 0,
-        };
+        let pace =
+            Pace { bytes_max: settings.limits.reply_bytes_max, pause_max: self.patience.idle, bytes_per_second_min: 0 };
         let whole = body::read(body, pace, &self.upstream.budget, self.upstream.clock.instant()).await;
         whole.map_err(failure::of_body)
     }

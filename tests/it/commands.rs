@@ -71,12 +71,7 @@ async fn the_example_file_of_the_defaults_is_documented_and_complete() {
     let mut command = switchboard();
     command.args(["check", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/switchboard.default.yaml")]);
     let output = run(command).await;
-    // The defaults alone have no keys, on purpose, and no other problem.
-    assert!(
-        text(&output.stderr).contains("nobody could call") && text(&output.stderr).contains("1 problem "),
-        "{}",
-        text(&output.stderr)
-    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[tokio::test]

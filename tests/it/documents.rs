@@ -84,6 +84,28 @@ fn the_configuration_reference_has_every_key_and_its_default() {
 }
 
 #[test]
+fn the_roles_are_those_of_the_table() {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/methods.rs")).unwrap();
+    let coded: BTreeMap<String, Vec<String>> = source
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.trim().strip_prefix('"')?.split_once('"')?;
+            let scopes = rest.split_once('[')?.1.split_once(']')?.0;
+            let spelled = |scope: &str| match scope {
+                "NO" => "-".to_owned(),
+                scope => scope.to_lowercase(),
+            };
+            Some((name.to_owned(), scopes.split_whitespace().map(spelled).collect()))
+        })
+        .collect();
+    assert!(coded.len() >= 28, "{}", coded.len());
+    let written = rows(&document("docs/admin.md"));
+    let written: BTreeMap<String, Vec<String>> =
+        written.into_iter().filter(|row| row[0].contains('/')).map(|row| (row[0].clone(), row[1..].to_vec())).collect();
+    assert_eq!(written, coded);
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let root = env!("CARGO_MANIFEST_DIR");
     let mut checked = 0;

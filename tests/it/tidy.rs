@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 const RANKS: [&[&str]; 10] = [
     &["proto", "operation", "call", "error", "clock", "config"],
     &["a2a", "wire"],
-    &["outbound"],
+    &["outbound", "store"],
     &["registry"],
-    &["access"],
+    &["access", "limits"],
     &["ledger"],
     &["upstream", "routing"],
     &["gateway"],
@@ -19,7 +19,8 @@ const RANKS: [&[&str]; 10] = [
 ];
 
 /// Libraries that only some modules may name.
-const DOORS: [(&str, &[&str]); 10] = [
+const DOORS: [(&str, &[&str]); 11] = [
+    ("sqlx::", &["store"]),
     ("axum::", &["bindings", "admin", "server", "demo"]),
     ("connectrpc::", &["bindings"]),
     ("tower_http::", &["bindings"]),

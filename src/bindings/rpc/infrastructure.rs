@@ -18,8 +18,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::{Protocol, reflection};
-use crate::bindings::closing;
 use crate::bindings::respond::error_response;
+use crate::bindings::{closing, sender};
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::operation::Binding;
@@ -47,7 +47,8 @@ pub(in crate::bindings) fn router(gateway: &Arc<Gateway>, draining: &Cancellatio
 
 /// What the schema says is for those with a key, as the list of agents is.
 async fn known_callers(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    match gateway.identify(request.headers()) {
+    let sender = sender(&gateway, &request);
+    match gateway.identify(request.headers(), sender).await {
         Ok(_) => next.run(request).await,
         Err(error) if Protocol::of(request.headers()).is_none_or(|protocol| protocol.binding() != Binding::Grpc) => {
             closing(request.version(), error_response(&error))

@@ -21,20 +21,35 @@ use crate::wire::grpc::Encoded;
 use crate::wire::grpc::service::a2_a_service_server::A2AService;
 use crate::wire::{json, proto as protobuf, status};
 
-/// An admitted request with its message, or the refusal that the library is to write. It travels with the request
-/// through the library, and is taken once.
+/// A request on its way through the protocol's library, with which it travels to be taken once.
 #[derive(Clone)]
 pub(super) struct Ticket(Arc<Mutex<Option<Travelling>>>);
 
-pub(super) type Travelling = Result<(Admitted, Bytes), Error>;
+/// What is to be done at the other end.
+pub(super) enum Travelling {
+    /// An admitted request with its message, to be answered.
+    Asked(Box<Admitted>, Bytes),
+    /// An answer that is there already, to be written.
+    Answered(Bytes),
+    /// A refusal, to be written.
+    Refused(Error),
+}
 
 impl Ticket {
     pub(super) fn admitted(admitted: Admitted, message: Bytes) -> Self {
-        Self(Arc::new(Mutex::new(Some(Ok((admitted, message))))))
+        Self::to(Travelling::Asked(Box::new(admitted), message))
+    }
+
+    pub(super) fn answered(message: Bytes) -> Self {
+        Self::to(Travelling::Answered(message))
     }
 
     pub(super) fn refused(error: Error) -> Self {
-        Self(Arc::new(Mutex::new(Some(Err(error)))))
+        Self::to(Travelling::Refused(error))
+    }
+
+    fn to(travelling: Travelling) -> Self {
+        Self(Arc::new(Mutex::new(Some(travelling))))
     }
 
     pub(super) fn take(&self) -> Option<Travelling> {
@@ -44,7 +59,8 @@ impl Ticket {
     /// What is in the ticket among these extensions.
     pub(super) fn of(extensions: &http::Extensions) -> Travelling {
         let ticket = extensions.get::<Self>().and_then(Self::take);
-        ticket.unwrap_or_else(|| Err(Error::new(Kind::Internal, "the request came without its caller")))
+        let without = || Travelling::Refused(Error::new(Kind::Internal, "the request came without its caller"));
+        ticket.unwrap_or_else(without)
     }
 }
 
@@ -75,7 +91,13 @@ impl Service {
 
     /// Answers one request, whose message is in `form`.
     pub(super) async fn answer(&self, travelling: Travelling, rpc: Rpc, form: Form) -> Result<Written, Error> {
-        let (admitted, bytes) = travelling?;
+        let (admitted, bytes) = match travelling {
+            Travelling::Asked(admitted, bytes) => (*admitted, bytes),
+            Travelling::Answered(bytes) => {
+                return Ok(Written { headers: HeaderMap::new(), body: WrittenBody::One(bytes) });
+            }
+            Travelling::Refused(error) => return Err(error),
+        };
         let version = Version::V1_0;
         let reply = exchange::exchange(&self.gateway, admitted, version, |arrival| {
             let limits = &arrival.settings.limits.json;

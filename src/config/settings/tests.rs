@@ -58,8 +58,7 @@ fn reports_everything_at_once_with_line_and_hint() {
 }
 
 #[test]
-fn is_closed_without_keys_and_strict_off_loopback() {
-    assert!(problems("agents: []")[0].contains("nobody could call"));
+fn is_strict_off_loopback() {
     let weak = problems("listen: 0.0.0.0:4000\nmaster_key: sk-1234\n");
     assert!(weak[0].contains("fewer than 32 characters"), "{weak:?}");
 }
@@ -95,9 +94,8 @@ fn reads_a_litellm_proxy_file_and_says_what_is_not_ours() {
 fn refuses_by_name_what_restricts_in_litellm_and_not_here() {
     let entry = "master_key: sk-1\nagents:\n  - agent_name: a\n    agent_card_params: {url: http://h}\n";
     for field in [
-        "    rpm_limit: 60\n",
+        "    max_parallel_requests: 6\n",
         "    kill_switch: {url: http://k}\n",
-        "    enabled: false\n",
         "    litellm_params: {max_iterations: 25}\n",
         "    litellm_params: {guardrails: [pii]}\n",
         "    object_permission: {agents: [b]}\n",
@@ -106,4 +104,30 @@ fn refuses_by_name_what_restricts_in_litellm_and_not_here() {
         let found = problems(&format!("{entry}{field}"));
         assert_eq!(found.len(), 1, "{field}{found:?}");
     }
+}
+
+#[test]
+fn enforces_what_it_can_of_litellms_restrictions() {
+    let entry =
+        "agents:\n  - agent_name: a\n    agent_card_params: {url: http://h}\n    rpm_limit: 60\n    enabled: false\n";
+    let settings = read(entry, &none).unwrap();
+    assert_eq!(settings.agents[0].rates.requests_per_minute_max, 60);
+    assert!(!settings.agents[0].is_served);
+}
+
+#[test]
+fn reads_limits_roles_and_operations() {
+    let text = "keys:\n- {name: k, key: x, agents: '*', role: auditor, operations: [GetTask], limits: {calls_max: 3}}\nagents:\n- {name: a, url: http://h, tags: [t], limits: {streams_max: 2}, timeouts: {idle_ms: 7}, enabled: true, public: true}\n";
+    let settings = read(text, &none).unwrap();
+    let (key, agent) = (&settings.keys[0], &settings.agents[0]);
+    assert_eq!((key.role, key.rates.calls_max, &key.operations[..]), (Role::Auditor, 3, &[Rpc::GetTask][..]));
+    assert_eq!((agent.rates.streams_max, agent.timeouts.idle.unwrap().as_millis()), (2, 7));
+    assert!(agent.is_served && agent.public && agent.tags == ["t"]);
+    let wrong = problems(
+        "keys:\n- {name: k, key: x, agents: '*', role: king, operations: [Nonsense], limits: {calls_max: many, calls: 1}}\nagents: [{name: agents, url: http://h}]\ndefault_access: some\nstore: {url: 'mysql://u:secret@h/d'}\nencryption_key: short\n",
+    );
+    assert_eq!(wrong.len(), 8, "{wrong:#?}");
+    assert!(!format!("{wrong:?}").contains("secret"));
+    let shared = problems("store: {url: postgres://h/d}\n");
+    assert!(shared[0].contains("encryption_key: is missing"), "{shared:?}");
 }

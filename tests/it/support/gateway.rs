@@ -65,7 +65,9 @@ impl TestGateway {
 
     /// Starts a gateway with this configuration; port and master key are the test's.
     pub async fn start(config: &str) -> Self {
-        let config = format!("listen: 127.0.0.1:0\nmaster_key: {KEY}\n{config}");
+        let store =
+            if config.contains("\nstore:") || config.starts_with("store:") { "" } else { "store: {url: memory}\n" };
+        let config = format!("listen: 127.0.0.1:0\nmaster_key: {KEY}\n{store}{config}");
         let settings = config::parse(&config, &|_| None).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let (sink, records) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(settings, Some(Sink::Channel(sink))).await.expect("port 0 is free");

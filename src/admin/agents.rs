@@ -1,0 +1,307 @@
+//! AgentService.
+
+use std::sync::Arc;
+
+use crate::call::AgentName;
+use crate::error::{Error, Kind};
+use crate::proto::admin as api;
+use crate::registry::{self, Agent};
+use crate::store::{Resource, StoreError, Tx};
+
+use super::kept::{self, Kept as _, Pages, not_found, taken};
+use super::{Actor, Admin, Scope};
+
+impl Admin {
+    pub async fn create_agent(
+        &self,
+        actor: &Actor,
+        request: api::CreateAgentRequest,
+    ) -> Result<api::CreateAgentResponse, Error> {
+        let mut about = request.agent.unwrap_or_default().with("", None);
+        about.enabled = Some(about.enabled.unwrap_or(true));
+        if about.state() == api::AgentState::Unspecified {
+            let is_trusted = actor.scope == Scope::All || actor.caller.role == api::Role::TeamAdmin;
+            let state = if is_trusted { api::AgentState::Approved } else { api::AgentState::Draft };
+            about.set_state(state);
+        }
+        if actor.scope == Scope::Own && about.team_id.is_empty() {
+            actor.team()?.clone_into(&mut about.team_id);
+        }
+        self.check_agent(actor, &mut about, None).await?;
+        let about = about.with(&kept::new_id::<api::Agent>(), None);
+        let sealed = registry::sealed(&about, &about.id, self.store().cipher());
+        let (kept, sealed) = (&registry::redacted(about), &sealed);
+        let written = move |mut tx: Tx| async move {
+            let row = kept::insert(&mut tx, actor, kept, sealed.clone()).await?;
+            self.claim(&mut tx, kept).await?;
+            Ok((tx, row))
+        };
+        let row = self.store().run_tx("create agent", written).await?;
+        self.gateway.catch_up().await?;
+        Ok(api::CreateAgentResponse { agent: Some(shown(actor, self.agent_of_id(&row.id)?.as_ref())) })
+    }
+
+    #[expect(clippy::unused_async, reason = "the methods of the table are")]
+    pub async fn get_agent(
+        &self,
+        actor: &Actor,
+        request: api::GetAgentRequest,
+    ) -> Result<api::GetAgentResponse, Error> {
+        let agent = self.visible_agent(actor, &request.id)?;
+        let is_whole = actor.rules(&agent);
+        let card = self.gateway.known_card(&agent).filter(|_| is_whole).map(|card| (*card).clone());
+        Ok(api::GetAgentResponse { agent: Some(shown(actor, &agent)), card })
+    }
+
+    #[expect(clippy::unused_async, reason = "the methods of the table are")]
+    pub async fn list_agents(
+        &self,
+        actor: &Actor,
+        request: api::ListAgentsRequest,
+    ) -> Result<api::ListAgentsResponse, Error> {
+        let query = request.query.to_lowercase();
+        let matches = |agent: &Agent| {
+            let about = &agent.about;
+            let has = |wanted: &str, items: &[String]| wanted.is_empty() || items.iter().any(|item| item == wanted);
+            let is = |wanted: &str, value: &str| wanted.is_empty() || wanted == value;
+            let is_in_state = request.state() == api::AgentState::Unspecified || request.state() == about.state();
+            is(&request.team_id, &about.team_id)
+                && is(&request.provider, &about.provider)
+                && has(&request.tag, &about.tags)
+                && has(&request.capability, &about.capabilities)
+                && is_in_state
+                && (!request.public_only || about.public)
+                && (about.name.to_lowercase().contains(&query) || about.description.to_lowercase().contains(&query))
+        };
+        let mut agents = self.gateway.agents();
+        agents.retain(|agent| matches(agent) && self.sees(actor, agent));
+        agents.sort_by(|a, b| (a.name(), &a.id.0).cmp(&(b.name(), &b.id.0)));
+        let filter = api::ListAgentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let pages = Pages { store: self.store(), actor, filter: format!("{filter:?}") };
+        let (size, after) = (kept::page_size(request.page_size)?, pages.after(&request.page_token)?);
+        let place = |agent: &Agent| format!("{} {}", agent.name(), agent.id);
+        let mut rest = agents.iter().skip_while(|agent| !after.is_empty() && place(agent) <= after);
+        let page: Vec<_> = rest.by_ref().take(size).collect();
+        let has_more = rest.next().is_some();
+        let next = page.last().filter(|_| has_more).map(|last| pages.token(&place(last))).unwrap_or_default();
+        let agents = page.into_iter().map(|agent| shown(actor, agent)).collect();
+        Ok(api::ListAgentsResponse { agents, next_page_token: next })
+    }
+
+    pub async fn update_agent(
+        &self,
+        actor: &Actor,
+        request: api::UpdateAgentRequest,
+    ) -> Result<api::UpdateAgentResponse, Error> {
+        let patch = request.agent.unwrap_or_default();
+        let agent = self.changeable_agent(actor, &patch.id)?;
+        let seen = self.store().find(Resource::Agents, &agent.id.0).await?;
+        let seen = seen.ok_or_else(|| not_found::<api::Agent>(&patch.id))?;
+        kept::must_have(&seen, patch.provenance().map_or(0, |provenance| provenance.revision))?;
+        let current: api::Agent = kept::read(&seen)?;
+        let mut about = kept::patched(&current, &patch, request.update_mask.as_ref())?;
+        registry::restore(&mut about, &seen, self.store().cipher())?;
+        self.check_agent(actor, &mut about, Some(&current)).await?;
+        let sealed = registry::sealed(&about, &seen.id, self.store().cipher());
+        let (seen, kept, sealed) = (&seen, &registry::redacted(about), &sealed);
+        let written = move |mut tx: Tx| async move {
+            let before = kept::wanted::<api::Agent>(&mut tx, &seen.id, seen.revision).await?;
+            let row = kept::update(&mut tx, actor, &before, kept, sealed.clone()).await?;
+            self.claim(&mut tx, kept).await?;
+            Ok((tx, row))
+        };
+        let row = self.store().run_tx("update agent", written).await?;
+        self.gateway.catch_up().await?;
+        Ok(api::UpdateAgentResponse { agent: Some(shown(actor, self.agent_of_id(&row.id)?.as_ref())) })
+    }
+
+    pub async fn delete_agent(
+        &self,
+        actor: &Actor,
+        request: api::DeleteAgentRequest,
+    ) -> Result<api::DeleteAgentResponse, Error> {
+        let agent = self.changeable_agent(actor, &request.id)?;
+        let (id, revision) = (&agent.id.0, request.revision);
+        let deleted = move |mut tx: Tx| async move {
+            let before = kept::wanted::<api::Agent>(&mut tx, id, revision).await?;
+            kept::delete(&mut tx, actor, Resource::Agents, &before).await?;
+            tx.claim_names(&before.id, &[]).await?;
+            Ok((tx, ()))
+        };
+        self.store().run_tx("delete agent", deleted).await?;
+        self.gateway.catch_up().await?;
+        Ok(api::DeleteAgentResponse {})
+    }
+
+    pub async fn enable_agent(
+        &self,
+        actor: &Actor,
+        request: api::EnableAgentRequest,
+    ) -> Result<api::EnableAgentResponse, Error> {
+        let agent = self.switched(actor, &request.id, true).await?;
+        Ok(api::EnableAgentResponse { agent: Some(agent) })
+    }
+
+    pub async fn disable_agent(
+        &self,
+        actor: &Actor,
+        request: api::DisableAgentRequest,
+    ) -> Result<api::DisableAgentResponse, Error> {
+        let agent = self.changeable_agent(actor, &request.id)?;
+        if request.stop_running {
+            // Before it disappears, for these are calls of it like others.
+            self.gateway.cancel_tasks(&agent, self.gateway.running_tasks(&agent.id)).await;
+        }
+        let shown = self.switched(actor, &request.id, false).await?;
+        Ok(api::DisableAgentResponse { agent: Some(shown) })
+    }
+
+    async fn switched(&self, actor: &Actor, id: &str, enabled: bool) -> Result<api::Agent, Error> {
+        let agent = self.changeable_agent(actor, id)?;
+        let patch = api::Agent { id: agent.id.to_string(), enabled: Some(enabled), ..Default::default() };
+        let written =
+            self.update_agent(actor, api::UpdateAgentRequest { agent: Some(patch), update_mask: None }).await?;
+        Ok(written.agent.unwrap_or_default())
+    }
+
+    pub async fn refresh_agent_card(
+        &self,
+        actor: &Actor,
+        request: api::RefreshAgentCardRequest,
+    ) -> Result<api::RefreshAgentCardResponse, Error> {
+        let agent = self.visible_agent(actor, &request.id)?;
+        if !actor.rules(&agent) {
+            return Err(actor.refused());
+        }
+        let card = self.gateway.refresh_card(&agent).await?;
+        Ok(api::RefreshAgentCardResponse { card: Some((*card).clone()) })
+    }
+
+    pub async fn discover_agent_card(
+        &self,
+        _: &Actor,
+        request: api::DiscoverAgentCardRequest,
+    ) -> Result<api::DiscoverAgentCardResponse, Error> {
+        let (url, card) = self.gateway.discover(&request.url).await?;
+        Ok(api::DiscoverAgentCardResponse { url, card: Some(card) })
+    }
+
+    /// Takes the agent's names for it alone: none may be one of the configuration's, or another agent's.
+    async fn claim(&self, tx: &mut Tx, about: &api::Agent) -> Result<(), StoreError> {
+        let names = registry::names_of(about);
+        let of_config = |name: &str| {
+            let known = self.gateway.agent(&AgentName(name.into()));
+            known.is_some_and(|known| known.is_of_config())
+        };
+        let mut clash = names.iter().find(|name| of_config(name)).map(|name| (*name).to_owned());
+        if clash.is_none() {
+            clash = tx.claim_names(&about.id, &names).await?;
+        }
+        match clash {
+            None => Ok(()),
+            Some(name) => {
+                let field = if name == about.name { "agent.name" } else { "agent.aliases" };
+                Err(taken::<api::Agent>(field, &name).into())
+            }
+        }
+    }
+
+    /// What the actor may write, field by field; groups are written as their ids.
+    async fn check_agent(
+        &self,
+        actor: &Actor,
+        about: &mut api::Agent,
+        before: Option<&api::Agent>,
+    ) -> Result<(), Error> {
+        let old = before.cloned().unwrap_or_default();
+        if actor.scope == Scope::Own {
+            actor.must_be_of(&about.team_id)?;
+            let reserved = [
+                ("agent.tags", about.tags == old.tags),
+                ("agent.access_groups", about.access_groups == old.access_groups),
+                ("agent.public", about.public == old.public),
+            ];
+            if let Some((field, _)) = reserved.into_iter().find(|(_, same)| !same) {
+                return Err(Error::new(Kind::PermissionDenied, format!("{field}: only administrators may set it")));
+            }
+            let may_approve = actor.caller.role == api::Role::TeamAdmin;
+            if !may_approve && (about.state() != api::AgentState::Draft || old.state() == api::AgentState::Approved) {
+                let message =
+                    "agent.state: publishers write drafts; an administrator approves them, and changes them then";
+                return Err(Error::new(Kind::PermissionDenied, message));
+            }
+        }
+        if !about.team_id.is_empty() && self.store().find(Resource::Teams, &about.team_id).await?.is_none() {
+            return Err(Error::invalid("agent.team_id", "is no team here"));
+        }
+        for (at, group) in about.access_groups.iter_mut().enumerate() {
+            let known = self.store().find(Resource::AccessGroups, group).await?;
+            let known =
+                known.ok_or_else(|| Error::invalid(format!("agent.access_groups[{at}]"), "is no access group here"))?;
+            *group = known.id;
+        }
+        let settings = registry::settings_of(about).map_err(|wrong| {
+            let message =
+                wrong.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect::<Vec<_>>();
+            wrong.into_iter().fold(Error::new(Kind::InvalidParams, message.join("; ")), Error::violation)
+        })?;
+        for (field, url) in
+            [("agent.endpoints[0].url", Some(&settings.url)), ("agent.card_url", settings.card_url.as_ref())]
+        {
+            if let Some(fault) = url.and_then(|url| self.gateway.refuses_address(url)) {
+                return Err(Error::invalid(field, fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent that `id` means to the actor.
+    pub(super) fn visible_agent(&self, actor: &Actor, id: &str) -> Result<Arc<Agent>, Error> {
+        let agent = self.gateway.agent(&AgentName(id.into())).filter(|agent| self.sees(actor, agent));
+        agent.ok_or_else(|| not_found::<api::Agent>(id))
+    }
+
+    /// The agent that the actor may change.
+    pub(super) fn changeable_agent(&self, actor: &Actor, id: &str) -> Result<Arc<Agent>, Error> {
+        let agent = self.visible_agent(actor, id)?;
+        if agent.is_of_config() {
+            let message = "the agent is in the configuration file: change it there";
+            return Err(Error::new(Kind::PermissionDenied, message));
+        }
+        if !actor.rules(&agent) {
+            return Err(actor.refused());
+        }
+        Ok(agent)
+    }
+
+    pub(super) fn agent_of_id(&self, id: &str) -> Result<Arc<Agent>, Error> {
+        let agent = self.gateway.agent(&AgentName(id.into()));
+        agent.ok_or_else(|| Error::new(Kind::Internal, format!("table agents: the row {id} disappeared")))
+    }
+
+    pub(super) fn sees(&self, actor: &Actor, agent: &Agent) -> bool {
+        actor.rules(agent) || self.gateway.may_call(&actor.caller, agent)
+    }
+}
+
+/// What the actor is shown of an agent: to those who only call it, nothing of how it is reached.
+fn shown(actor: &Actor, agent: &Agent) -> api::Agent {
+    if actor.rules(agent) {
+        return agent.about.clone();
+    }
+    let about = &agent.about;
+    api::Agent {
+        id: about.id.clone(),
+        name: about.name.clone(),
+        aliases: about.aliases.clone(),
+        description: about.description.clone(),
+        tags: about.tags.clone(),
+        capabilities: about.capabilities.clone(),
+        provider: about.provider.clone(),
+        enabled: about.enabled,
+        public: about.public,
+        state: about.state,
+        source: about.source,
+        ..Default::default()
+    }
+}

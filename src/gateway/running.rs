@@ -1,0 +1,115 @@
+//! The tasks whose streams are open here, so that an emergency stop can have their agent cancel them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::Gateway;
+use crate::call::{AgentName, Call, CallId, Caller, Event, ExtensionUri, Form, TraceContext, WorkflowHint};
+use crate::operation::{Operation, Version};
+use crate::proto;
+use crate::registry::{Agent, AgentId};
+
+/// Cancellations that are under way at once.
+const CANCELED_AT_ONCE: usize = 8;
+
+/// One task that somebody follows.
+#[derive(Clone)]
+pub struct RunningTask {
+    task_id: String,
+    /// The stream's own call, in whose name the task is cancelled.
+    caller: Caller,
+    peer: crate::call::Peer,
+}
+
+type Streams = Arc<Mutex<HashMap<CallId, (AgentId, Option<String>, Caller, crate::call::Peer)>>>;
+
+/// The open streams.
+#[derive(Clone, Default)]
+pub(super) struct Running(Streams);
+
+/// One open stream; dropped with it.
+pub(super) struct Follows {
+    running: Running,
+    id: CallId,
+    knows_task: bool,
+}
+
+impl Running {
+    pub(super) fn follow(&self, call: &Call, agent: &AgentId) -> Follows {
+        let entry = (agent.clone(), None, call.caller.clone(), call.peer);
+        self.0.lock().expect("no code panics while holding this").insert(call.id, entry);
+        Follows { running: self.clone(), id: call.id, knows_task: false }
+    }
+}
+
+impl Follows {
+    /// Takes note of the task that an event is about.
+    pub(super) fn note(&mut self, event: &Event) {
+        if let Some(task_id) = event.peek.task_id.as_ref().filter(|_| !self.knows_task) {
+            self.knows_task = true;
+            let mut streams = self.running.0.lock().expect("no code panics while holding this");
+            if let Some((_, known, _, _)) = streams.get_mut(&self.id) {
+                *known = Some(task_id.clone());
+            }
+        }
+    }
+}
+
+impl Drop for Follows {
+    fn drop(&mut self) {
+        self.running.0.lock().expect("no code panics while holding this").remove(&self.id);
+    }
+}
+
+impl Gateway {
+    /// The tasks of an agent whose streams are open here.
+    pub fn running_tasks(&self, agent: &AgentId) -> Vec<RunningTask> {
+        let streams = self.running.0.lock().expect("no code panics while holding this");
+        let of_agent = streams.values().filter(|(id, ..)| id == agent);
+        let task = |(_, task_id, caller, peer): &(AgentId, Option<String>, Caller, crate::call::Peer)| {
+            Some(RunningTask { task_id: task_id.clone()?, caller: caller.clone(), peer: *peer })
+        };
+        of_agent.filter_map(task).collect()
+    }
+
+    /// Has an agent cancel tasks, each in the name of whoever followed it and with a record of its own. What cannot be
+    /// cancelled is in the records.
+    pub async fn cancel_tasks(&self, agent: &Agent, tasks: Vec<RunningTask>) {
+        let cancel = |task: RunningTask| self.handle(self.cancelling(agent, task));
+        let mut waiting = tasks.into_iter();
+        let mut under_way: FuturesUnordered<_> = waiting.by_ref().take(CANCELED_AT_ONCE).map(cancel).collect();
+        while under_way.next().await.is_some() {
+            if let Some(task) = waiting.next() {
+                under_way.push(cancel(task));
+            }
+        }
+    }
+
+    fn cancelling(&self, agent: &Agent, task: RunningTask) -> Call {
+        let request = proto::CancelTaskRequest { id: task.task_id, ..Default::default() };
+        Call {
+            id: CallId(self.clock.uuid()),
+            caller: task.caller,
+            agent: AgentName(Arc::clone(&agent.id.0)),
+            operation: Operation::CancelTask(request),
+            raw: None,
+            rpc_id: None,
+            version: Version::V1_0,
+            form: Form::Json(Version::V1_0),
+            binding: crate::operation::Binding::JsonRpc,
+            received: self.clock.instant(),
+            deadline: Some(self.clock.instant() + self.settings.timeouts.drain),
+            peer: task.peer,
+            forwardable: http::HeaderMap::new(),
+            extensions: Vec::<ExtensionUri>::new(),
+            trace: TraceContext::default(),
+            workflow: WorkflowHint::default(),
+            resume_after: None,
+            parent: None,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! How much a key, a team and an agent may use: requests per minute, calls at once, streams at once.
+//!
+//! A request is counted when its caller is known, before its body is read; a call reserves its slots before it is sent,
+//! and holds them until its last byte has left or its caller has gone, whichever ends what it holds upstream. All slots
+//! are taken or none is. Counts are this process's own: with several gateways each has its own.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::access::Permitted;
+use crate::call::{Caller, KeyId, TeamId};
+use crate::clock::Clock;
+use crate::config::Rates;
+use crate::error::{Error, Kind};
+use crate::registry::{Agent, AgentId};
+
+mod window;
+
+use window::Window;
+
+/// When a slot may be free again: calls are of any length, so this is a guess.
+const RETRY_SLOT: Duration = Duration::from_secs(1);
+/// Above this, meters that nobody uses are thrown away before a new one is made.
+const METERS_MAX: usize = 65_536;
+
+/// Whose use is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    Key(KeyId),
+    Team(TeamId),
+    Agent(AgentId),
+}
+
+impl Subject {
+    const fn noun(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Team(_) => "team",
+            Self::Agent(_) => "agent",
+        }
+    }
+}
+
+/// What one subject uses now.
+#[derive(Debug, Default)]
+struct Meter {
+    requests: Mutex<Window>,
+    calls: AtomicU32,
+    streams: AtomicU32,
+}
+
+/// The meters of all who have a limit.
+#[derive(Debug)]
+pub struct Limits {
+    meters: Mutex<HashMap<Subject, Arc<Meter>>>,
+    clock: Clock,
+}
+
+/// A permitted call that has its slots. Routing and upstreams take nothing else.
+#[derive(Debug)]
+pub struct Reserved<'a> {
+    permitted: Permitted<'a>,
+    slots: Slots,
+}
+
+impl<'a> Reserved<'a> {
+    pub fn permitted(&self) -> &Permitted<'a> {
+        &self.permitted
+    }
+
+    /// The slots alone, for as long as the reply goes on.
+    pub fn into_slots(self) -> Slots {
+        self.slots
+    }
+}
+
+/// Slots of one call. Dropping them gives them back.
+#[derive(Debug, Default)]
+pub struct Slots {
+    _held: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    meter: Arc<Meter>,
+    is_stream: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.meter.count(self.is_stream).fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Meter {
+    fn count(&self, is_stream: bool) -> &AtomicU32 {
+        if is_stream { &self.streams } else { &self.calls }
+    }
+
+    /// A slot, unless `max` are taken; 0 is no limit.
+    fn slot(self: &Arc<Self>, is_stream: bool, max: u32) -> Option<Slot> {
+        let taken = self.count(is_stream).fetch_add(1, Ordering::AcqRel);
+        // Made first, so that it gives back what it took.
+        let slot = Slot { meter: Arc::clone(self), is_stream };
+        (max == 0 || taken < max).then_some(slot)
+    }
+}
+
+impl Limits {
+    pub fn new(clock: Clock) -> Self {
+        Self { meters: Mutex::default(), clock }
+    }
+
+    /// Counts a request of `caller`, whose team may use `team`.
+    ///
+    /// # Errors
+    /// RateLimited with the limit that was hit and when to come back; then nothing was counted.
+    pub fn count_request(&self, caller: &Caller, team: Option<Rates>) -> Result<(), Error> {
+        let now = self.clock.instant();
+        let of_key = caller.rates.requests_per_minute_max;
+        let of_team = team.map_or(0, |team| team.requests_per_minute_max);
+        if of_key > 0 {
+            self.count(Subject::Key(caller.key.clone()), of_key, now)?;
+        }
+        if let Some(team) = caller.team.as_ref().filter(|_| of_team > 0) {
+            let counted = self.count(Subject::Team(team.clone()), of_team, now);
+            if counted.is_err() && of_key > 0 {
+                let key = self.meter(Subject::Key(caller.key.clone()));
+                key.requests.lock().expect("no code panics while holding this").take_back();
+            }
+            return counted;
+        }
+        Ok(())
+    }
+
+    fn count(&self, subject: Subject, max: u32, now: Instant) -> Result<(), Error> {
+        let noun = subject.noun();
+        let meter = self.meter(subject);
+        let mut window = meter.requests.lock().expect("no code panics while holding this");
+        window.count(now, max).map_err(|after| {
+            let message = format!("the {noun} may make {max} requests per minute, and has");
+            refused(message, format!("{noun}.requests_per_minute_max"), max, after)
+        })
+    }
+
+    /// Counts the request against its agent, and takes the slots of a permitted call.
+    ///
+    /// # Errors
+    /// RateLimited with the limit that was hit and when to come back; then no slot is taken.
+    pub fn reserve<'a>(&self, permitted: Permitted<'a>) -> Result<Reserved<'a>, Error> {
+        let caller = &permitted.call().caller;
+        let agent: &Agent = permitted.agent();
+        let is_stream = permitted.call().operation.rpc().method().streams;
+        let of_agent = agent.settings.rates;
+        let team = caller.team.as_ref().zip(permitted.team_rates());
+        let subjects = [
+            (caller.rates != Rates::default()).then(|| (Subject::Key(caller.key.clone()), caller.rates)),
+            team.map(|(id, rates)| (Subject::Team(id.clone()), rates)).filter(|(_, rates)| *rates != Rates::default()),
+            (of_agent != Rates::default()).then(|| (Subject::Agent(agent.id.clone()), of_agent)),
+        ];
+        let mut slots = Vec::new();
+        for (subject, rates) in subjects.into_iter().flatten() {
+            let noun = subject.noun();
+            let meter = self.meter(subject);
+            let kinds = [(false, "calls", rates.calls_max), (true, "streams", rates.streams_max)];
+            for (of_streams, name, max) in kinds.into_iter().filter(|(of_streams, _, _)| is_stream || !of_streams) {
+                let slot = meter.slot(of_streams, max).ok_or_else(|| {
+                    let message = format!("the {noun} may have {max} {name} under way at once, and has");
+                    refused(message, format!("{noun}.{name}_max"), max, RETRY_SLOT)
+                })?;
+                slots.push(slot);
+            }
+        }
+        if of_agent.requests_per_minute_max > 0 {
+            let subject = Subject::Agent(agent.id.clone());
+            self.count(subject, of_agent.requests_per_minute_max, self.clock.instant())?;
+        }
+        Ok(Reserved { slots: Slots { _held: slots }, permitted })
+    }
+
+    fn meter(&self, subject: Subject) -> Arc<Meter> {
+        let mut meters = self.meters.lock().expect("no code panics while holding this");
+        if meters.len() >= METERS_MAX && !meters.contains_key(&subject) {
+            let now = self.clock.instant();
+            meters.retain(|_, meter| {
+                let requests = meter.requests.lock().expect("no code panics while holding this");
+                Arc::strong_count(meter) > 1 || !requests.is_empty(now)
+            });
+        }
+        Arc::clone(meters.entry(subject).or_default())
+    }
+}
+
+/// What was hit goes along for programs; HTTP's doors make headers of it.
+fn refused(message: String, limit: String, max: u32, after: Duration) -> Error {
+    Error::new(Kind::RateLimited, message).retry_after_is(after).info("limit", limit).info("limitMax", max.to_string())
+}

@@ -1,0 +1,317 @@
+//! What must outlive the process: one SQL text for SQLite and PostgreSQL, written here and nowhere else.
+//!
+//! Every change is a named transaction ([`Store::run_tx`]) that takes the number of its kind of row first, so that
+//! changes become visible in the order of their numbers, and whoever polls [`Store::revisions`] misses none. Rows hold
+//! documents (ProtoJSON of `proto/switchboard/v1`) beside the columns that SQL must know. Nothing is deleted: a row that
+//! is gone has `deleted_at`, so its id is never free again.
+
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{Any, AnyPool, Executor as _};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::config::{Database, StoreSettings};
+use crate::error::{Error, Kind};
+
+mod audit;
+mod cipher;
+mod files;
+mod keys;
+mod listen;
+mod rows;
+
+pub use audit::AuditRow;
+pub use cipher::{Cipher, Place, SealError};
+pub use files::generated_master_key;
+pub use keys::KeyColumns;
+pub use rows::{PageOf, Resource, Row};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// How often a transaction is tried that another one was in the way of.
+const ATTEMPTS_MAX: u32 = 5;
+/// A store that is away is asked again after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The open store.
+#[derive(Debug)]
+pub struct Store {
+    pool: AnyPool,
+    database: Database,
+    /// For one statement or one transaction.
+    patience: Duration,
+    cipher: Cipher,
+    clock: Clock,
+    /// Rung after each change made here, and when PostgreSQL tells of one made elsewhere.
+    pub changed: Arc<Notify>,
+    /// Held as long as the process has the SQLite file.
+    _lock: Option<File>,
+}
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0}")]
+    Files(String),
+    #[error("the database cannot be opened: {0}")]
+    Database(String),
+    #[error(
+        "the database has no tables of this release ({0}), and store.migrate is false: run it once with migrate: true, or apply migrations/ by hand"
+    )]
+    NotMigrated(String),
+    #[error(
+        "the database was sealed under another encryption key: configure that one, as encryption_key or among encryption_keys_former"
+    )]
+    WrongKey,
+}
+
+/// Why a transaction or a query failed.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Whatever the database or the way to it says.
+    Database(DatabaseError),
+    /// The work itself refused: the transaction is undone.
+    Refused(Error),
+}
+
+/// What a database says; named here so that nobody else names its library.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DatabaseError(#[from] sqlx::Error);
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(DatabaseError(error))
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl DatabaseError {
+    /// Another transaction was in the way; a repeat may pass.
+    fn is_conflict(&self) -> bool {
+        // SQLite's BUSY and LOCKED; PostgreSQL's serialization_failure and deadlock_detected.
+        self.code().is_some_and(|code| ["5", "6", "517", "40001", "40P01"].contains(&code.as_str()))
+    }
+
+    fn is_unique_violation(&self) -> bool {
+        self.0.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+    }
+
+    /// The database is there, and refuses what we ask: our mistake, not the weather.
+    fn is_ours(&self) -> bool {
+        let told = matches!(
+            self.0,
+            sqlx::Error::Database(_)
+                | sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+        );
+        // PostgreSQL that shuts down, starts or has no room; SQLite whose disk is read-only, broken, full or away.
+        let code = self.code().unwrap_or_default();
+        let is_weather = match code.parse::<i64>() {
+            Ok(extended) if code.len() < 5 => [8, 10, 13, 14].contains(&(extended & 0xff)),
+            _ => code.starts_with("57P") || code.starts_with("53"),
+        };
+        told && !is_weather && !self.is_conflict()
+    }
+
+    fn code(&self) -> Option<String> {
+        self.0.as_database_error().and_then(sqlx::error::DatabaseError::code).map(|code| code.to_string())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(error) => error,
+            StoreError::Database(error) if error.is_unique_violation() => {
+                Self::new(Kind::AlreadyExists, "somebody else has just taken that name").because(error)
+            }
+            StoreError::Database(error) if error.is_ours() => {
+                tracing::error!(%error, "the store refuses a statement");
+                Self::new(Kind::Internal, "the store refused; nothing was changed").because(error)
+            }
+            StoreError::Database(error) => {
+                Self::new(Kind::Overloaded, "the store does not answer; nothing was changed: try again")
+                    .retry_after_is(RETRY_AFTER)
+                    .because(error)
+            }
+        }
+    }
+}
+
+/// An open transaction. Dropped, it is undone.
+pub struct Tx {
+    inner: sqlx::Transaction<'static, Any>,
+    clock: Clock,
+    wrote: bool,
+}
+
+impl Store {
+    /// Opens the database that `settings` name, and brings its tables to this release.
+    ///
+    /// # Errors
+    /// As [`OpenError`] says. Nothing was changed then, except for files that were missing.
+    pub async fn open(settings: &StoreSettings, clock: Clock) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        let files = files::Files::prepare(settings, clock)?;
+        let is_memory = settings.database == Database::Memory;
+        let options = AnyPoolOptions::new()
+            // Each connection to a database in memory would have one of its own.
+            .max_connections(if is_memory { 1 } else { settings.connections_max })
+            .min_connections(u32::from(is_memory))
+            .acquire_timeout(settings.timeout)
+            .idle_timeout((!is_memory).then_some(Duration::from_secs(300)))
+            .max_lifetime(None)
+            .test_before_acquire(settings.database == Database::Postgres);
+        let is_postgres = settings.database == Database::Postgres;
+        let options = options.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if !is_postgres {
+                    connection.execute(PRAGMAS).await?;
+                }
+                Ok(())
+            })
+        });
+        let pool = options.connect(&files.url).await.map_err(|error| OpenError::Database(plain(&error)))?;
+        files.protect();
+        let store = Self {
+            pool,
+            database: settings.database,
+            patience: settings.timeout,
+            cipher: Cipher::new(files.encryption_key, settings.encryption_keys_former.clone(), clock),
+            clock,
+            changed: Arc::default(),
+            _lock: files.lock,
+        };
+        store.migrate(settings.migrate).await?;
+        store.prove_the_key().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self, may_migrate: bool) -> Result<(), OpenError> {
+        if may_migrate {
+            return MIGRATIONS.run(&self.pool).await.map_err(|error| OpenError::Database(error.to_string()));
+        }
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+        let applied = sqlx::query_scalar::<_, i64>("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations");
+        match applied.fetch_one(&self.pool).await {
+            Ok(applied) if applied >= newest => Ok(()),
+            Ok(applied) => Err(OpenError::NotMigrated(format!("they are at {applied} of {newest}"))),
+            Err(sqlx::Error::Database(_)) => Err(OpenError::NotMigrated("there are none".to_owned())),
+            Err(error) => Err(OpenError::Database(plain(&error))),
+        }
+    }
+
+    /// A word sealed at the first start must open: a wrong key is told at once, and not at some agent's next call.
+    async fn prove_the_key(&self) -> Result<(), OpenError> {
+        let place = Place { table: "meta", column: "value", row: "encryption_proof" };
+        let failed = |error: sqlx::Error| OpenError::Database(plain(&error));
+        let known = sqlx::query_scalar::<_, String>("SELECT value FROM meta WHERE name = 'encryption_proof'");
+        let known = known.fetch_optional(&self.pool).await.map_err(failed)?;
+        if let Some(sealed) = &known {
+            self.cipher.open(place, sealed).map_err(|_| OpenError::WrongKey)?;
+        }
+        if known.is_none_or(|sealed| !self.cipher.is_current(&sealed)) {
+            let write = "INSERT INTO meta (name, value) VALUES ('encryption_proof', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            sqlx::query(write)
+                .bind(self.cipher.seal(place, "switchboard"))
+                .execute(&self.pool)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    pub fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+
+    /// Runs `work` in a transaction, which is committed if it returns a value. What another transaction was in the way of
+    /// is undone and done again, a bounded number of times; so `work` must change nothing but the transaction.
+    ///
+    /// # Errors
+    /// What `work` refused with; Overloaded when the store does not answer.
+    pub async fn run_tx<T, W>(&self, name: &'static str, mut work: impl FnMut(Tx) -> W) -> Result<T, Error>
+    where
+        // The transaction goes in and comes back: a future that borrowed it could not be known to be Send.
+        W: Future<Output = Result<(Tx, T), StoreError>>,
+    {
+        let mut attempt = 1;
+        loop {
+            let done = timeout(self.patience, async {
+                let (mut tx, value) = work(self.begin().await?).await?;
+                if tx.wrote && self.database == Database::Postgres {
+                    sqlx::query("SELECT pg_notify('switchboard', '')").execute(&mut *tx.inner).await?;
+                }
+                tx.inner.commit().await?;
+                Ok::<T, StoreError>(value)
+            });
+            match done.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into())) {
+                Ok(value) => {
+                    self.changed.notify_one();
+                    return Ok(value);
+                }
+                Err(StoreError::Database(error)) if error.is_conflict() && attempt < ATTEMPTS_MAX => {
+                    tracing::debug!(transaction = name, attempt, %error, "another transaction was in the way");
+                    attempt += 1;
+                }
+                Err(error) => {
+                    let error = Error::from(error);
+                    tracing::debug!(transaction = name, attempt, ?error, "a transaction was undone");
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        // SQLite: a transaction that reads and then writes could otherwise fail half-way, whatever the timeout.
+        let inner = match self.database {
+            Database::Postgres => self.pool.begin().await?,
+            Database::Sqlite | Database::Memory => self.pool.begin_with("BEGIN IMMEDIATE").await?,
+        };
+        Ok(Tx { inner, clock: self.clock, wrote: false })
+    }
+
+    /// A read outside a transaction, in bounded time.
+    async fn read<T>(&self, query: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Error> {
+        let read = timeout(self.patience, query).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        read.map_err(|error| StoreError::from(error).into())
+    }
+
+    /// Closes every connection, after the queries under way.
+    pub async fn close(&self) {
+        // A database that hangs must not keep the process.
+        let _ = timeout(self.patience, self.pool.close()).await;
+    }
+}
+
+/// WAL lets readers go on while one writes; FULL makes a commit outlive a power cut.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1024; PRAGMA foreign_keys = ON";
+
+/// What a database says, without the address that it may hold.
+fn plain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "nothing listens at store.url".to_owned()
+        }
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::PoolTimedOut => "it does not answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
