@@ -99,8 +99,8 @@ impl Access {
         access
     }
 
-    /// Takes the keys of a configuration in place of those before.
-    pub fn configure(&self, master: Option<&Secret>, keys: &[KeySettings]) {
+    /// Takes the keys of a configuration in place of those before; the names of those that are gone.
+    pub fn configure(&self, master: Option<&Secret>, keys: &[KeySettings]) -> Vec<String> {
         let master = master.map(|key| {
             let grants = Grants { all_agents: true, ..Grants::default() };
             config_key("master", key, Role::Operator, grants, Rates::default())
@@ -118,7 +118,10 @@ impl Access {
             };
             config_key(&key.name, &key.key, key.role, grants, key.rates)
         });
-        self.of_config.store(Arc::new(master.into_iter().chain(others).collect()));
+        let now: HashMap<_, _> = master.into_iter().chain(others).collect();
+        let before = self.of_config.swap(Arc::new(now.clone()));
+        let gone = before.values().filter(|old| !now.values().any(|new| new == *old));
+        gone.map(|old| old.name.to_string()).collect()
     }
 
     /// The caller whose credentials `headers` carry. Keys of the configuration and those in memory are known at once;

@@ -85,7 +85,9 @@ pub fn for_browsers(router: Router, settings: &crate::config::Settings) -> Route
 /// would be copied on their way through the router.
 async fn agent_door(State(doors): State<Doors>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let Some((agent, tail)) = below_agents(&path) else { return unknown_path().await };
+    let Some((agent, tail)) = below_agents(&path).filter(|_| doors.gateway.settings.a2a_enabled) else {
+        return unknown_path().await;
+    };
     match (request.method().clone(), tail) {
         (Method::POST, "" | "/" | "/message/send") => {
             Box::pin(jsonrpc::serve(&doors, agent, jsonrpc::Spelling::Method, request)).await
@@ -109,6 +111,9 @@ async fn agent_door(State(doors): State<Doors>, request: Request) -> Response {
 async fn service_door(State(doors): State<Doors>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let method = path.trim_start_matches('/').strip_prefix(rpc::SERVICE).unwrap_or_default();
+    if !doors.gateway.settings.a2a_enabled {
+        return unknown_path().await;
+    }
     Box::pin(rpc::serve(&doors, None, method, request)).await
 }
 

@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Check(file) => check(&file),
         Command::Serve(file) => match load(&file) {
-            Ok(settings) => in_runtime(serve::serve(settings)),
+            Ok(settings) => in_runtime(serve::serve(settings, file.config)),
             Err(code) => code,
         },
         Command::Call(arguments) => in_runtime(call::call(arguments)),

@@ -58,6 +58,8 @@ pub struct Settings {
     pub keys: Vec<KeySettings>,
     pub agents: Vec<AgentSettings>,
     pub strict_version: bool,
+    /// False when `A2A_GATEWAY_ENABLED` is, as RouteIQ has it: no door of A2A is open.
+    pub a2a_enabled: bool,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub cards: CardSettings,
@@ -65,6 +67,32 @@ pub struct Settings {
     pub log: LogSettings,
     /// What was read and is not ours, such as the other sections of a LiteLLM file; for the operator to see.
     pub notes: Vec<String>,
+}
+
+impl Settings {
+    /// The keys outside `agents`, `keys` and `master_key` whose values differ, as far as they are printed.
+    pub fn parts_that_differ(&self, other: &Self) -> Vec<&'static str> {
+        let parts = |s: &Self| {
+            [
+                ("listen", format!("{:?}", s.listen)),
+                ("tls", format!("{:?}", s.tls)),
+                ("cors", format!("{:?}", s.cors)),
+                ("agent_domain", format!("{:?}", s.agent_domain)),
+                ("public_url", format!("{:?}", s.public_url)),
+                ("trusted_proxies", format!("{:?}", s.trusted_proxies)),
+                ("default_access", format!("{:?}", s.default_access)),
+                ("store", format!("{:?}", s.store)),
+                ("strict_version", format!("{:?}", s.strict_version)),
+                ("limits", format!("{:?}", s.limits)),
+                ("timeouts", format!("{:?}", s.timeouts)),
+                ("cards", format!("{:?}", s.cards)),
+                ("outbound", format!("{:?}", s.outbound)),
+                ("log", format!("{:?}", s.log)),
+            ]
+        };
+        let pairs = parts(self).into_iter().zip(parts(other));
+        pairs.filter(|(old, new)| old != new).map(|((name, _), _)| name).collect()
+    }
 }
 
 /// Which pages may call from a browser.

@@ -26,6 +26,7 @@ use crate::wire::content;
 
 mod admin;
 mod directory;
+mod reload;
 mod running;
 mod watch;
 

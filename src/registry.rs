@@ -101,9 +101,9 @@ impl Registry {
         registry
     }
 
-    /// Takes the agents of a configuration in place of those before. The names of those that are gone, and those that
-    /// changed, by id.
-    pub fn configure(&self, agents: &[AgentSettings]) -> Vec<AgentId> {
+    /// Takes the agents of a configuration in place of those before: the ids of those that changed or are gone, and the
+    /// names of those that are gone.
+    pub fn configure(&self, agents: &[AgentSettings]) -> (Vec<AgentId>, Vec<String>) {
         let mut state = self.state.lock().expect("no code panics while holding this");
         let before = std::mem::take(&mut state.of_config);
         let now = agents.iter().map(|settings| {
@@ -112,7 +112,12 @@ impl Registry {
         });
         state.of_config = now.collect();
         self.publish(&state);
-        before.into_iter().map(|agent| agent.id.clone()).collect()
+        // As they are printed: of headers that is their names, and those do not matter to what is known of a card.
+        let printed = |agent: &Agent| format!("{:?}", agent.settings);
+        let is_same = |old: &Agent| state.of_config.iter().any(|new| new.id == old.id && printed(new) == printed(old));
+        let is_gone = |old: &Agent| !state.of_config.iter().any(|new| new.id == old.id);
+        let changed = before.iter().filter(|old| !is_same(old)).map(|old| old.id.clone()).collect();
+        (changed, before.iter().filter(|old| is_gone(old)).map(|old| old.name().to_owned()).collect())
     }
 
     /// The agent that is called so, if there is one.

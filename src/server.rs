@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,6 +126,11 @@ impl Server {
         };
         server.doors.spawn(acceptor.run(listener));
         Ok(server)
+    }
+
+    /// Follows the configuration file from which it was started.
+    pub fn follow_file(&self, path: PathBuf) {
+        self.directory.spawn(Arc::clone(&self.gateway).follow_file(path, self.stop_directory.clone()));
     }
 
     /// Where it listens; the port that the system chose when the configuration says 0.

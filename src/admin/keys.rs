@@ -270,8 +270,8 @@ impl Admin {
             Some(row) => self.store().key(&row.id).await?,
             None => None,
         };
-        let visible =
-            found.filter(|(row, _)| actor.scope == Scope::All || actor.is_of(&row.team_id) || row.id == actor.id());
+        let rules = |row: &Row| actor.caller.role == Role::TeamAdmin && actor.is_of(&row.team_id);
+        let visible = found.filter(|(row, _)| actor.scope == Scope::All || rules(row) || row.id == actor.id());
         visible.ok_or_else(|| not_found::<api::Key>(if id.starts_with("sk-") { "of this value" } else { id }))
     }
 

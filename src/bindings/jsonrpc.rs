@@ -131,5 +131,9 @@ fn failed(asking: &Asking, error: &Error) -> Response {
         json_response(StatusCode::OK, body)
     };
     describe(response.headers_mut(), error);
+    if error.kind() == Kind::RateLimited {
+        // Clients and proxies look for this status, whoever refused.
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    }
     response
 }

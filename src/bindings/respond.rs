@@ -13,6 +13,13 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(super) const NOSNIFF: (HeaderName, HeaderValue) =
     (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
+/// The limit that was hit, what is left of it, and in how many seconds there is more.
+const RATE_LIMIT: (HeaderName, HeaderName, HeaderName) = (
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
+);
+
 /// A response with a JSON body.
 pub fn json_response(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
@@ -36,7 +43,15 @@ pub(super) fn describe(headers: &mut HeaderMap, error: &Error) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"switchboard\""));
     }
     if let Some(after) = error.retry_after() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        let seconds = HeaderValue::from(u64::try_from(after.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1));
+        if error.kind() == Kind::RateLimited
+            && let Some(max) = error.metadata().get("limitMax").and_then(|max| HeaderValue::from_str(max).ok())
+        {
+            headers.insert(RATE_LIMIT.0, max);
+            headers.insert(RATE_LIMIT.1, HeaderValue::from_static("0"));
+            headers.insert(RATE_LIMIT.2, seconds.clone());
+        }
+        headers.insert(RETRY_AFTER, seconds);
     }
 }
 

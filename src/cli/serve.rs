@@ -1,5 +1,6 @@
 //! `switchboard serve` and `switchboard demo`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +11,7 @@ use crate::demo::Demo;
 use crate::server::{Server, StartError};
 use crate::telemetry;
 
-pub(super) async fn serve(settings: Settings) -> ExitCode {
+pub(super) async fn serve(settings: Settings, file: PathBuf) -> ExitCode {
     telemetry::start(&settings.log);
     raise_file_limit();
     for note in &settings.notes {
@@ -20,6 +21,7 @@ pub(super) async fn serve(settings: Settings) -> ExitCode {
     let agents = settings.agents.len();
     match Server::start(settings, None).await {
         Ok(server) => {
+            server.follow_file(file);
             tracing::info!(address = %server.address(), agents, "serving");
             until_asked_to_stop().await;
             tracing::info!(calls = server.open_calls(), "stopping: calls under way may end");

@@ -214,6 +214,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a variable of the environment is set to no.
+    pub(super) fn environment_says_no(&self, variable: &str) -> bool {
+        let value = (self.reader.environment)(variable).unwrap_or_default().to_ascii_lowercase();
+        ["false", "0", "no", "off"].contains(&value.as_str())
+    }
+
     fn variable(&self, name: &str, line: Option<usize>, variable: &str) -> Option<String> {
         let value = (self.reader.environment)(variable);
         if value.is_none() {

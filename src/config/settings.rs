@@ -57,6 +57,7 @@ fn whole(root: Section<'_>) -> Settings {
         keys: root.sections("keys").into_iter().filter_map(key).collect(),
         agents,
         strict_version: root.flag("strict_version"),
+        a2a_enabled: !root.environment_says_no("A2A_GATEWAY_ENABLED"),
         limits: limits(root.section("limits")),
         timeouts: timeouts(root.section("timeouts")),
         cards: cards(root.section("cards")),

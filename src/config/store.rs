@@ -43,6 +43,8 @@ pub(super) fn store(root: &Section<'_>) -> StoreSettings {
     let hint = "these are known: sqlite:PATH, memory, and postgres://USER:PASSWORD@HOST/DATABASE";
     let url = s.secrets("url").pop();
     let database = match url.as_ref().map(|(url, line)| (database(url.expose()), line)) {
+        // RouteIQ's switch: nothing is kept.
+        None if root.environment_says_no("STORE_MODEL_IN_DB") => Database::Memory,
         None => Database::Sqlite,
         Some((Some(database), _)) => database,
         Some((None, line)) => {

@@ -1,11 +1,13 @@
 //! What tests stand on: a real gateway on a port of its own, agents that misbehave on request, and real peers.
 
+pub mod database;
 pub mod fake;
 pub mod gateway;
 pub mod grpc;
 pub mod peers;
 pub mod tools;
 
+pub use database::{Database, Postgres};
 pub use fake::{FakeAgent, FakeReply, Seen};
 
 /// Pretty enough to read in a failure.

@@ -113,6 +113,32 @@ impl TestGateway {
         self.request(Method::GET, path, &[("authorization", &format!("Bearer {KEY}"))], Bytes::new()).await
     }
 
+    /// Calls a method of the admin API, such as `KeyService/CreateKey`, with this key.
+    pub async fn admin_as(&self, key: &str, method: &str, body: Value) -> Answer {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        self.request(Method::POST, &format!("/switchboard.v1.{method}"), &headers, body.to_string()).await
+    }
+
+    /// Calls a method of the admin API with the master key; it must be answered.
+    pub async fn admin(&self, method: &str, body: Value) -> Value {
+        let answer = self.admin_as(KEY, method, body).await;
+        assert_eq!(answer.status, 200, "{method}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Makes a key that is `key`, and returns its value.
+    pub async fn new_key(&self, key: Value) -> String {
+        self.admin("KeyService/CreateKey", json!({ "key": key })).await["secret"].as_str().expect("a value").to_owned()
+    }
+
+    /// The status of a call of an agent with this key.
+    pub async fn call_as(&self, key: &str, agent: &str) -> u16 {
+        let bearer = format!("Bearer {key}");
+        let body = call("SendMessage", message_v1("m"));
+        self.post_with(agent, &[("authorization", &bearer)], body).await.status.as_u16()
+    }
+
     /// Posts a body to an agent as an admitted caller.
     pub async fn post(&self, agent: &str, body: impl Into<Bytes>) -> Answer {
         self.post_with(agent, &[], body).await
