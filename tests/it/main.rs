@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod admin_clients;
 mod bad_input;
 mod cards;
 mod commands;
@@ -23,6 +24,7 @@ mod own_tls;
 mod parity;
 mod protojson;
 mod registry;
+mod replicas;
 mod rest;
 mod schema;
 mod sdks;

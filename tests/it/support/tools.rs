@@ -83,9 +83,31 @@ pub fn schema_file() -> PathBuf {
     FILE.get_or_init(write).clone()
 }
 
-/// Runs `buf` with these arguments.
-pub async fn buf(arguments: &[&str]) -> Output {
-    let home = installed("buf-tools", &locks("buf").join("requirements.txt"), |home| {
+/// What protoc-gen-es makes of the schema, by `buf generate`, where Node finds what it imports.
+pub async fn generated_es() -> PathBuf {
+    let home = node_home();
+    let out = home.join(format!("generated-{}", std::process::id()));
+    let plugin = home.join("node_modules/.bin/protoc-gen-es");
+    let template = serde_json::json!({ "version": "v2", "plugins": [{ "local": plugin, "out": out, "opt": ["target=js+dts", "import_extension=js"], "include_imports": true }] });
+    let input = schema_file();
+    let output = buf(&["generate", input.to_str().expect("a path"), "--template", &template.to_string()]).await;
+    assert!(output.status.success(), "buf generate: {}", String::from_utf8_lossy(&output.stderr));
+    out
+}
+
+/// Runs a Python script beside grpcio-tools, and reads the one document that it prints.
+pub async fn grpcio(script: &str, arguments: &[&str], environment: Vec<(&'static str, String)>) -> Value {
+    let mut command = Command::new(buf_home().join("bin/python3"));
+    command.arg(locks("python").join(script)).args(arguments).envs(environment);
+    let output = run(command).await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("{script} printed no document: {text}\n{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The environment with buf and grpcio-tools.
+fn buf_home() -> PathBuf {
+    installed("buf-tools", &locks("buf").join("requirements.txt"), |home| {
         must(
             Command::new("python3").args(["-m", "venv", "--clear"]).arg(home),
             "python3 3.11 with venv is needed: apt-get install python3-venv",
@@ -97,7 +119,12 @@ pub async fn buf(arguments: &[&str]) -> Output {
                 .arg(requirements),
             "pip",
         );
-    });
+    })
+}
+
+/// Runs `buf` with these arguments.
+pub async fn buf(arguments: &[&str]) -> Output {
+    let home = buf_home();
     let mut command = Command::new(home.join("bin/buf"));
     command.args(arguments);
     run(command).await
