@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::machine::{self, LOAD_CORE, Machine, PROXY_CORE, cpu_us};
 use crate::payload::{self, Call};
 use crate::process::{Process, free_port};
-use crate::stage::{gateway, nginx};
+use crate::stage::{gateway, make_key, nginx};
 use crate::statistics::Spread;
 use crate::throughput::{Counted, wrk_counted, wrk_script};
 use crate::{Outcome, echo, stage};
@@ -193,6 +193,7 @@ impl Stage {
         command.env("TOKIO_WORKER_THREADS", "1");
         let mut gateway = gateway(folder, command, &config(ours, grpc_agent, json_agent, echo))?;
         gateway.wait_for(ours, "/health/ready")?;
+        make_key(ours)?;
         fs::write(folder.join("grpc.body"), framed(&request("grpc")?))?;
         fs::write(folder.join("jsonrpc.body"), framed(&request("jsonrpc")?))?;
         fs::write(folder.join("nginx.body"), framed(&request("")?))?;
@@ -321,10 +322,10 @@ fn framed(message: &[u8]) -> Vec<u8> {
 
 fn config(port: u16, grpc: u16, json: u16, echo: u16) -> String {
     format!(
-        "listen: 127.0.0.1:{port}\nkeys:\n  - {{ name: load, key: {key}, agents: [grpc, jsonrpc, http-json] }}\nagents:\n\
+        "listen: 127.0.0.1:{port}\nmaster_key: {key}\nagents:\n\
          - {{ name: grpc, url: 'grpc://127.0.0.1:{grpc}' }}\n\
          - {{ name: jsonrpc, url: 'http://127.0.0.1:{echo}/rpc', protocol_version: '1.0', bindings: [jsonrpc] }}\n\
          - {{ name: http-json, url: 'http://127.0.0.1:{json}/rest', protocol_version: '1.0', bindings: [http_json] }}\n",
-        key = payload::KEY
+        key = payload::MASTER_KEY
     )
 }

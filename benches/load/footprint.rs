@@ -42,8 +42,8 @@ pub fn measure() -> Outcome<Footprint> {
 fn config(port: u16) -> String {
     let agents: String =
         (0..AGENTS).map(|n| format!("  - {{ name: agent-{n}, url: \"http://127.0.0.1:9/agents/{n}\" }}\n")).collect();
-    let key = payload::KEY;
-    format!("listen: 127.0.0.1:{port}\nkeys:\n  - {{ name: load, key: {key}, agents: \"*\" }}\nagents:\n{agents}")
+    let key = payload::MASTER_KEY;
+    format!("listen: 127.0.0.1:{port}\nmaster_key: {key}\nagents:\n{agents}")
 }
 
 impl Footprint {

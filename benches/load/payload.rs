@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 /// The id of every request, for the static agent cannot repeat another.
 const ID: &str = r#""load-0001""#;
 /// The key that the caller presents.
+/// The administrator's, who makes [`KEY`].
+pub const MASTER_KEY: &str = "sk-master-0123456789abcdef0123456789abcdef";
+/// The key of the load.
 pub const KEY: &str = "sk-load-0123456789abcdef0123456789abcdef";
 /// What the agent answers, in either version.
 pub const ANSWER: &str = "The second offer is the cheapest over two years: its price per month is higher, but it has \

@@ -88,6 +88,7 @@ impl Stage {
         command.env("TOKIO_WORKER_THREADS", "1");
         let mut gateway = gateway(folder, command, &gateway_config(gateway_port, agent_port))?;
         gateway.wait_for(gateway_port, "/health/ready")?;
+        make_key(gateway_port)?;
         Ok(Self {
             wrk: words(&machine.command_on(LOAD_CORE, "wrk")),
             proxy,
@@ -237,17 +238,42 @@ fn proxy_server(folder: &Path, port: u16, agent_port: u16) -> String {
     )
 }
 
+/// Makes the key of the load in the gateway's store: of a team, with grants of both, and with limits that are counted
+/// and never hit.
+pub fn make_key(port: u16) -> Outcome<()> {
+    let limits = r#""limits":{"requestsPerMinuteMax":4000000000,"callsMax":1000000,"streamsMax":1000000}"#;
+    let team = format!(r#"{{"team":{{"id":"load","name":"load","grants":{{"allAgents":true}},{limits}}}}}"#);
+    let key = format!(
+        r#"{{"key":{{"alias":"load","teamId":"load","grants":{{"allAgents":true}},{limits}}},"secret":"{}"}}"#,
+        payload::KEY
+    );
+    for (method, body) in [("TeamService/CreateTeam", team), ("KeyService/CreateKey", key)] {
+        let request = format!(
+            "POST /switchboard.v1.{method} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            payload::MASTER_KEY,
+            body.len()
+        );
+        let mut connection = Connection::open(port)?;
+        let answer = connection.ask(request.as_bytes())?;
+        if answer.status != 200 {
+            return Err(format!("{method}: {}", String::from_utf8_lossy(answer.body)).into());
+        }
+    }
+    Ok(())
+}
+
 /// Starts the gateway with `config`; its records go to `gateway.out`.
 pub fn gateway(folder: &Path, mut command: Command, config: &str) -> Outcome<Process> {
     let path = folder.join("switchboard.yaml");
-    fs::write(&path, config)?;
+    let store = format!("store: {{ data_dir: '{}' }}\n", folder.join("data").display());
+    fs::write(&path, format!("{store}{config}"))?;
     command.arg("serve").arg("--config").arg(path);
     Process::start(command, &folder.join("gateway.err"), &folder.join("gateway.out"))
 }
 
 /// Streams come from agents of their own, for the static agent answers by path and not by method.
 fn gateway_config(port: u16, agent_port: u16) -> String {
-    let key = payload::KEY;
+    let key = payload::MASTER_KEY;
     let agent = |name: &str, version: &str, path: &str| {
         format!(
             "  - name: {name}\n    url: http://127.0.0.1:{agent_port}/{path}\n    \
@@ -260,9 +286,5 @@ fn gateway_config(port: u16, agent_port: u16) -> String {
         agent("raw-stream", "1.0", "v1_0_stream"),
         agent("translated-stream", "0.3", "v0_3_stream"),
     ];
-    format!(
-        "listen: 127.0.0.1:{port}\nkeys:\n  - name: load\n    key: {key}\n    \
-         agents: [raw, translated, raw-stream, translated-stream]\nagents:\n{}",
-        agents.concat()
-    )
+    format!("listen: 127.0.0.1:{port}\nmaster_key: {key}\nagents:\n{}", agents.concat())
 }

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::machine::resident_kib;
 use crate::payload::{self, Call};
 use crate::process::free_port;
-use crate::stage::gateway;
+use crate::stage::{gateway, make_key};
 use crate::{Outcome, machine};
 
 const STREAMS: u32 = 2_000;
@@ -53,13 +53,14 @@ async fn of_kind(is_grpc: bool) -> Outcome<(u64, u64)> {
     let port = free_port()?;
     let scheme = if is_grpc { "grpc" } else { "http" };
     let config = format!(
-        "listen: 127.0.0.1:{port}\nkeys:\n  - {{ name: load, key: {}, agents: [a] }}\nagents:\n\
+        "listen: 127.0.0.1:{port}\nmaster_key: {}\nagents:\n\
          - {{ name: a, url: '{scheme}://127.0.0.1:{agent}', protocol_version: '1.0' }}\n",
-        payload::KEY
+        payload::MASTER_KEY
     );
     let command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
     let mut process = gateway(directory.path(), command, &config)?;
     process.wait_for(port, "/health/ready")?;
+    make_key(port)?;
     tokio::time::sleep(SETTLE).await;
     let before = resident_kib(process.id())?.0;
     let held = if is_grpc { grpc_streams(port).await? } else { sse_streams(port).await? };
