@@ -112,6 +112,9 @@ CREATE INDEX keys_user ON keys (user_id, id) WHERE deleted_at IS NULL AND user_i
 CREATE INDEX keys_agent ON keys (agent_id, id) WHERE deleted_at IS NULL AND agent_id <> '';
 CREATE INDEX keys_seq ON keys (seq);
 
+-- Every value that a key ever had: none of them is free again.
+CREATE TABLE key_hashes (hash TEXT PRIMARY KEY, key_id TEXT NOT NULL);
+
 -- Who a task belongs to and where it lives.
 CREATE TABLE tasks (
     agent_id TEXT NOT NULL,

@@ -170,7 +170,10 @@ impl Access {
 
     async fn ask_store(&self, hash: &Hash, source: IpAddr, now: i64) -> Result<Option<Arc<keys::StoredKey>>, Error> {
         let instant = self.clock.instant();
-        self.throttle.may_ask(source, instant)?;
+        // A key that was known before is only read again.
+        if !self.keys.was_known(hash) {
+            self.throttle.may_ask(source, instant)?;
+        }
         let is_unknown = self.keys.is_unknown(hash);
         let read = if is_unknown { None } else { self.keys.read(hash, now, &self.store).await? };
         if read.is_none() {
@@ -299,12 +302,18 @@ impl Access {
         Ok(Permitted { call, agent, team_rates: self.team_rates(&call.caller) })
     }
 
+    /// Lets an administrator's emergency stop cancel a task on an agent that is disabled already.
+    pub fn stopping<'a>(call: &'a Call, agent: &Arc<Agent>) -> Permitted<'a> {
+        Permitted { call, agent: Arc::clone(agent), team_rates: None }
+    }
+
     /// The operations that a caller may make on the agents that it may call.
     pub fn operations(&self, caller: &Caller) -> Vec<Rpc> {
         METHODS.iter().map(|method| method.rpc).filter(|rpc| self.may_make(caller, *rpc)).collect()
     }
 
-    fn may_make(&self, caller: &Caller, rpc: Rpc) -> bool {
+    /// Whether a caller may make this operation on the agents that it may call.
+    pub fn may_make(&self, caller: &Caller, rpc: Rpc) -> bool {
         let team = caller.team.as_ref().and_then(|id| self.teams.of(id));
         caller.grants.allow(rpc) && team.is_none_or(|team| team.grants.allow(rpc))
     }

@@ -72,6 +72,11 @@ impl Actor {
         if self.is_of(team_id) { Ok(()) } else { Err(self.refused()) }
     }
 
+    /// Whether what belongs to this team is its to change.
+    fn must_rule(&self, team_id: &str) -> Result<(), Error> {
+        if self.scope == Scope::All { Ok(()) } else { self.must_be_of(team_id) }
+    }
+
     fn refused(&self) -> Error {
         let message = format!("this key may call {} on what is its own team's only", self.method);
         Error::new(Kind::PermissionDenied, message)
@@ -79,7 +84,8 @@ impl Actor {
 
     /// Whether the agent is its to change, or to see whole.
     fn rules(&self, agent: &Agent) -> bool {
-        self.scope == Scope::All || self.is_of(&agent.about.team_id)
+        let rules_its_team = matches!(self.caller.role, Role::Publisher | Role::TeamAdmin);
+        self.scope == Scope::All || (rules_its_team && self.is_of(&agent.about.team_id))
     }
 
     /// Whether it may make keys of this role, and change them.
@@ -98,6 +104,13 @@ impl Actor {
 impl Admin {
     fn store(&self) -> &Store {
         self.gateway.store()
+    }
+
+    /// Takes over what was just written. If that fails it is written all the same, and found by the next poll.
+    async fn taken_over(&self) {
+        if let Err(error) = self.gateway.catch_up().await {
+            tracing::warn!(?error, "a change is written, and will be in force with the next poll");
+        }
     }
 
     /// Calls a method by its name, with a message in `form`.

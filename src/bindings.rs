@@ -149,8 +149,11 @@ pub fn base_of(gateway: &Gateway, request: &Request) -> String {
 pub async fn read_body(gateway: &Gateway, request: Request) -> Result<bytes::Bytes, Error> {
     let (head, body) = request.into_parts();
     request::json_type(&head.headers)?;
-    request::read(gateway, gateway.clock.instant(), body).await
+    request::read_at_most(gateway, gateway.clock.instant(), body, ADMIN_BODY_BYTES_MAX).await
 }
+
+/// The largest body of what is asked of the gateway itself.
+const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Who sent a request.
 pub fn sender(gateway: &Gateway, request: &Request) -> std::net::IpAddr {

@@ -68,6 +68,8 @@ impl Eq for Caller {}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     pub all_agents: bool,
+    /// Whether naming nothing stands for `default_access`; in the configuration it stands for nothing.
+    pub may_default: bool,
     /// Ids; for keys of the configuration its names, which only the configuration can give to another agent.
     pub agents: HashSet<Box<str>>,
     /// Ids of access groups.

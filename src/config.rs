@@ -31,6 +31,8 @@ pub use agents::{
     agent_url, fault_of_forwarded, is_agent_name, is_ours, is_readable_on_the_way, is_reserved_name,
     looks_like_a_credential,
 };
+pub use check::is_long_enough;
+pub use litellm::RESTRICTING;
 pub use problem::{Problem, Problems};
 pub use secret::{EncryptionKey, Secret, hex, key_hash};
 pub use store::{Database, StoreSettings};

@@ -226,7 +226,9 @@ impl Gateway {
     /// # Errors
     /// Unauthenticated, RateLimited, Overloaded.
     pub async fn identify(&self, headers: &http::HeaderMap, source: IpAddr) -> Result<Caller, Error> {
-        self.access.identify(headers, source).await
+        let caller = self.access.identify(headers, source).await?;
+        self.limits.count_request(&caller, self.access.team_rates(&caller))?;
+        Ok(caller)
     }
 
     /// The agents that exist for `caller`.

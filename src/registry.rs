@@ -108,14 +108,19 @@ impl Registry {
         let before = std::mem::take(&mut state.of_config);
         let now = agents.iter().map(|settings| {
             let id = id_of(&settings.name);
-            Arc::new(Agent { about: about_config(&id, settings), settings: settings.clone(), id })
+            // An agent that did not change stays the same value, and what is known of its card with it.
+            let printed = format!("{settings:?}");
+            let same = |old: &&Arc<Agent>| {
+                old.id == id && old.settings.headers == settings.headers && format!("{:?}", old.settings) == printed
+            };
+            before.iter().find(same).cloned().unwrap_or_else(|| {
+                Arc::new(Agent { about: about_config(&id, settings), settings: settings.clone(), id })
+            })
         });
         state.of_config = now.collect();
         self.publish(&state);
-        // As they are printed: of headers that is their names, and those do not matter to what is known of a card.
-        let printed = |agent: &Agent| format!("{:?}", agent.settings);
-        let is_same = |old: &Agent| state.of_config.iter().any(|new| new.id == old.id && printed(new) == printed(old));
-        let is_gone = |old: &Agent| !state.of_config.iter().any(|new| new.id == old.id);
+        let is_same = |old: &Arc<Agent>| state.of_config.iter().any(|new| Arc::ptr_eq(new, old));
+        let is_gone = |old: &Arc<Agent>| !state.of_config.iter().any(|new| new.id == old.id);
         let changed = before.iter().filter(|old| !is_same(old)).map(|old| old.id.clone()).collect();
         (changed, before.iter().filter(|old| is_gone(old)).map(|old| old.name().to_owned()).collect())
     }
@@ -140,11 +145,13 @@ impl Registry {
     pub async fn follow(&self, store: &Store) -> Result<Vec<AgentId>, Error> {
         const ROWS_MAX: usize = 500;
         let mut changed = Vec::new();
+        let mut after: Option<String> = None;
         loop {
             let seq = self.state.lock().expect("no code panics while holding this").seq;
-            let rows = store.changed_since(Resource::Agents, seq, ROWS_MAX).await?;
+            let rows = store.changed_since(Resource::Agents, seq, after.as_deref(), ROWS_MAX).await?;
             let Some(last) = rows.last() else { return Ok(changed) };
             let is_last = rows.len() < ROWS_MAX;
+            after = Some(last.id.clone());
             let last = last.seq;
             let mut state = self.state.lock().expect("no code panics while holding this");
             let mut snapshot = self.snapshot.load().as_ref().clone();

@@ -101,8 +101,9 @@ impl From<Error> for StoreError {
 impl DatabaseError {
     /// Another transaction was in the way; a repeat may pass.
     fn is_conflict(&self) -> bool {
-        // SQLite's BUSY and LOCKED; PostgreSQL's serialization_failure and deadlock_detected.
-        self.code().is_some_and(|code| ["5", "6", "517", "40001", "40P01"].contains(&code.as_str()))
+        // SQLite's BUSY and LOCKED; PostgreSQL's serialization_failure, deadlock_detected and lock_not_available.
+        let code = self.code().unwrap_or_default();
+        sqlite_code(&code).is_some_and(|code| [5, 6].contains(&code)) || ["40001", "40P01", "55P03"].contains(&&*code)
     }
 
     fn is_unique_violation(&self) -> bool {
@@ -121,9 +122,10 @@ impl DatabaseError {
         );
         // PostgreSQL that shuts down, starts or has no room; SQLite whose disk is read-only, broken, full or away.
         let code = self.code().unwrap_or_default();
-        let is_weather = match code.parse::<i64>() {
-            Ok(extended) if code.len() < 5 => [8, 10, 13, 14].contains(&(extended & 0xff)),
-            _ => code.starts_with("57P") || code.starts_with("53"),
+        let is_weather = match sqlite_code(&code) {
+            Some(code) => [8, 10, 13, 14].contains(&code),
+            // No connection, no resources, an operator's intervention, a broken disk, and a standby that only reads.
+            None => ["08", "53", "57", "58", "25006"].iter().any(|class| code.starts_with(class)),
         };
         told && !is_weather && !self.is_conflict()
     }
@@ -131,6 +133,11 @@ impl DatabaseError {
     fn code(&self) -> Option<String> {
         self.0.as_database_error().and_then(sqlx::error::DatabaseError::code).map(|code| code.to_string())
     }
+}
+
+/// SQLite's primary code in its extended one; PostgreSQL's codes have five characters.
+fn sqlite_code(code: &str) -> Option<i64> {
+    code.parse::<i64>().ok().filter(|_| code.len() < 5).map(|code| code & 0xff)
 }
 
 impl From<StoreError> for Error {
@@ -252,11 +259,13 @@ impl Store {
     {
         let mut attempt = 1;
         loop {
+            let mut is_committing = false;
             let done = timeout(self.patience, async {
                 let (mut tx, value) = work(self.begin().await?).await?;
                 if tx.wrote && self.database == Database::Postgres {
                     sqlx::query("SELECT pg_notify('switchboard', '')").execute(&mut *tx.inner).await?;
                 }
+                is_committing = true;
                 tx.inner.commit().await?;
                 Ok::<T, StoreError>(value)
             });
@@ -268,6 +277,11 @@ impl Store {
                 Err(StoreError::Database(error)) if error.is_conflict() && attempt < ATTEMPTS_MAX => {
                     tracing::debug!(transaction = name, attempt, %error, "another transaction was in the way");
                     attempt += 1;
+                }
+                Err(StoreError::Database(error)) if is_committing && !error.is_ours() => {
+                    let message =
+                        "the store did not answer in time, and may have made the change: read it before you repeat it";
+                    return Err(Error::new(Kind::Overloaded, message).retry_after_is(RETRY_AFTER).because(error));
                 }
                 Err(error) => {
                     let error = Error::from(error);

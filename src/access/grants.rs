@@ -80,7 +80,8 @@ impl Access {
         if group.is_some() {
             return group;
         }
-        let is_open = self.otherwise == DefaultAccess::All && grants.is_empty() && !self.has_groups(owner);
+        let is_open =
+            self.otherwise == DefaultAccess::All && grants.may_default && grants.is_empty() && !self.has_groups(owner);
         is_open.then_some(Reach::Default)
     }
 

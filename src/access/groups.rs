@@ -103,8 +103,10 @@ impl<T: FromRow> Table<T> {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
+        let mut after: Option<String> = None;
         loop {
-            let changed = store.changed_since(self.resource, self.seq.load(Ordering::Acquire), ROWS_MAX).await?;
+            let seq = self.seq.load(Ordering::Acquire);
+            let changed = store.changed_since(self.resource, seq, after.as_deref(), ROWS_MAX).await?;
             let Some(last) = changed.last() else { return Ok(()) };
             let mut rows = self.rows.load().as_ref().clone();
             for row in &changed {
@@ -122,6 +124,7 @@ impl<T: FromRow> Table<T> {
             }
             self.rows.store(Arc::new(rows));
             self.seq.store(last.seq, Ordering::Release);
+            after = Some(last.id.clone());
             if changed.len() < ROWS_MAX {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use subtle::ConstantTimeEq as _;
 
 use crate::call::{Caller, Grants, KeyId, TeamId};
 use crate::config::{Role, hex};
@@ -31,17 +32,18 @@ pub type Hash = [u8; 32];
 pub struct StoredKey {
     pub caller: Caller,
     pub is_blocked: bool,
-    hash: String,
-    former_hash: Option<String>,
+    hash: Hash,
+    former_hash: Option<Hash>,
     former_until: i64,
 }
 
 impl StoredKey {
-    fn read(row: &Row, columns: KeyColumns) -> Result<Self, Error> {
-        let key: admin::Key = serde_json::from_str(&row.doc).map_err(|error| {
+    fn read(row: &Row, columns: &KeyColumns) -> Result<Self, Error> {
+        let broken = || {
             let message = format!("table keys: the row {} is not as this release writes it", row.id);
-            Error::new(Kind::Internal, message).because(error)
-        })?;
+            Error::new(Kind::Internal, message)
+        };
+        let key: admin::Key = serde_json::from_str(&row.doc).map_err(|error| broken().because(error))?;
         let text = |text: &str| Some(Arc::<str>::from(text)).filter(|text| !text.is_empty());
         let name = if row.name.is_empty() { &row.id } else { &row.name };
         let caller = Caller {
@@ -60,25 +62,31 @@ impl StoredKey {
         Ok(Self {
             caller,
             is_blocked: key.blocked,
-            hash: columns.hash,
-            former_hash: columns.former_hash,
+            hash: hash_of(&columns.hash).ok_or_else(broken)?,
+            former_hash: columns.former_hash.as_deref().and_then(hash_of),
             former_until: columns.former_until.unwrap_or_default(),
         })
     }
 
     /// Whether this value is its own, or was until not long ago.
-    fn is_valued(&self, hash: &str, now: i64) -> bool {
-        hash == self.hash || (now < self.former_until && self.former_hash.as_deref() == Some(hash))
+    fn is_valued(&self, hash: &Hash, now: i64) -> bool {
+        bool::from(hash.ct_eq(&self.hash)) || (now < self.former_until && self.former_hash.as_ref() == Some(hash))
     }
+}
+
+fn hash_of(spelled: &str) -> Option<Hash> {
+    let digits = (0..32).map(|at| u8::from_str_radix(spelled.get(2 * at..2 * at + 2)?, 16).ok());
+    digits.collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
 /// What a message says may be called.
 pub fn grants(grants: Option<&admin::Grants>) -> Grants {
-    let Some(grants) = grants else { return Grants::default() };
+    let Some(grants) = grants else { return Grants { may_default: true, ..Grants::default() } };
     let set = |items: &[String]| items.iter().map(|item| item.as_str().into()).collect();
     let operations = grants.operations.iter().filter_map(|name| Some(Method::by_name(name)?.rpc)).collect();
     Grants {
         all_agents: grants.all_agents,
+        may_default: true,
         agents: set(&grants.agents),
         access_groups: set(&grants.access_groups),
         tags: set(&grants.tags),
@@ -113,7 +121,12 @@ impl Keys {
     /// The key with this hash if it is in memory.
     pub fn known(&self, hash: &Hash, now: i64) -> Option<Arc<StoredKey>> {
         let key = self.by_id.get(&self.ids.get(hash)?)?;
-        key.is_valued(&hex(hash), now).then_some(key)
+        key.is_valued(hash, now).then_some(key)
+    }
+
+    /// Whether this was a key's hash, as far as is remembered: what is left is to read the key again.
+    pub fn was_known(&self, hash: &Hash) -> bool {
+        self.ids.contains_key(hash)
     }
 
     /// Whether there was no such key a moment ago.
@@ -126,13 +139,12 @@ impl Keys {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn read(&self, hash: &Hash, now: i64, store: &Store) -> Result<Option<Arc<StoredKey>>, Error> {
-        let spelled = hex(hash);
-        let id = store.key_id(&spelled).await?.map(|id| KeyId(id.into()));
+        let id = store.key_id(&hex(hash)).await?.map(|id| KeyId(id.into()));
         let key = match &id {
             Some(id) => self.by_id(id, store).await?,
             None => None,
         };
-        let Some((id, key)) = id.zip(key.filter(|key| key.is_valued(&spelled, now))) else {
+        let Some((id, key)) = id.zip(key.filter(|key| key.is_valued(hash, now))) else {
             self.unknown.insert(*hash, ());
             return Ok(None);
         };
@@ -151,7 +163,7 @@ impl Keys {
             }
             let before = self.dropped.load(Ordering::Acquire);
             let Some((row, columns)) = store.key(&id.0).await? else { return Ok(None) };
-            let key = Arc::new(StoredKey::read(&row, columns)?);
+            let key = Arc::new(StoredKey::read(&row, &columns)?);
             self.by_id.insert(id.clone(), Arc::clone(&key));
             // A change that was heard of meanwhile may be this key's, and what was read may be older.
             if self.dropped.load(Ordering::Acquire) == before {
@@ -171,16 +183,24 @@ impl Keys {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
+        let mut after: Option<String> = None;
         loop {
-            let rows = store.changed_since(Resource::Keys, self.seq.load(Ordering::Acquire), ROWS_MAX).await?;
+            let rows = store
+                .changed_since(Resource::Keys, self.seq.load(Ordering::Acquire), after.as_deref(), ROWS_MAX)
+                .await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            // First, so that whoever reads one of them just now does not believe what they read.
+            self.dropped.fetch_add(1, Ordering::AcqRel);
             for row in &rows {
                 self.by_id.invalidate(&KeyId(row.id.as_str().into()));
             }
-            self.dropped.fetch_add(1, Ordering::AcqRel);
             // New values may be among the unknown.
             self.unknown.invalidate_all();
             let Some(last) = rows.last() else { return Ok(()) };
             self.seq.store(last.seq, Ordering::Release);
+            after = Some(last.id.clone());
             if rows.len() < ROWS_MAX {
                 return Ok(());
             }

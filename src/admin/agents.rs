@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::call::AgentName;
+use crate::config::agent_url;
 use crate::error::{Error, Kind};
 use crate::proto::admin as api;
 use crate::registry::{self, Agent};
-use crate::store::{Resource, StoreError, Tx};
+use crate::store::{Resource, Row, StoreError, Tx};
 
 use super::kept::{self, Kept as _, Pages, not_found, taken};
 use super::{Actor, Admin, Scope};
@@ -19,6 +20,7 @@ impl Admin {
     ) -> Result<api::CreateAgentResponse, Error> {
         let mut about = request.agent.unwrap_or_default().with("", None);
         about.enabled = Some(about.enabled.unwrap_or(true));
+        (about.source, about.problem) = (0, String::new());
         if about.state() == api::AgentState::Unspecified {
             let is_trusted = actor.scope == Scope::All || actor.caller.role == api::Role::TeamAdmin;
             let state = if is_trusted { api::AgentState::Approved } else { api::AgentState::Draft };
@@ -37,8 +39,8 @@ impl Admin {
             Ok((tx, row))
         };
         let row = self.store().run_tx("create agent", written).await?;
-        self.gateway.catch_up().await?;
-        Ok(api::CreateAgentResponse { agent: Some(shown(actor, self.agent_of_id(&row.id)?.as_ref())) })
+        self.taken_over().await;
+        Ok(api::CreateAgentResponse { agent: Some(shown(actor, &self.agent_of(&row)?)) })
     }
 
     #[expect(clippy::unused_async, reason = "the methods of the table are")]
@@ -80,7 +82,9 @@ impl Admin {
         let pages = Pages { store: self.store(), actor, filter: format!("{filter:?}") };
         let (size, after) = (kept::page_size(request.page_size)?, pages.after(&request.page_token)?);
         let place = |agent: &Agent| format!("{} {}", agent.name(), agent.id);
-        let mut rest = agents.iter().skip_while(|agent| !after.is_empty() && place(agent) <= after);
+        // A name may have spaces, an id has none.
+        let last = after.rsplit_once(' ');
+        let mut rest = agents.iter().skip_while(|agent| last.is_some_and(|last| (agent.name(), &*agent.id.0) <= last));
         let page: Vec<_> = rest.by_ref().take(size).collect();
         let has_more = rest.next().is_some();
         let next = page.last().filter(|_| has_more).map(|last| pages.token(&place(last))).unwrap_or_default();
@@ -97,6 +101,8 @@ impl Admin {
         let agent = self.changeable_agent(actor, &patch.id)?;
         let seen = self.store().find(Resource::Agents, &agent.id.0).await?;
         let seen = seen.ok_or_else(|| not_found::<api::Agent>(&patch.id))?;
+        // As it is written, which may be newer than what this gateway has in memory.
+        actor.must_rule(&seen.team_id)?;
         kept::must_have(&seen, patch.provenance().map_or(0, |provenance| provenance.revision))?;
         let current: api::Agent = kept::read(&seen)?;
         let mut about = kept::patched(&current, &patch, request.update_mask.as_ref())?;
@@ -111,8 +117,8 @@ impl Admin {
             Ok((tx, row))
         };
         let row = self.store().run_tx("update agent", written).await?;
-        self.gateway.catch_up().await?;
-        Ok(api::UpdateAgentResponse { agent: Some(shown(actor, self.agent_of_id(&row.id)?.as_ref())) })
+        self.taken_over().await;
+        Ok(api::UpdateAgentResponse { agent: Some(shown(actor, &self.agent_of(&row)?)) })
     }
 
     pub async fn delete_agent(
@@ -124,12 +130,13 @@ impl Admin {
         let (id, revision) = (&agent.id.0, request.revision);
         let deleted = move |mut tx: Tx| async move {
             let before = kept::wanted::<api::Agent>(&mut tx, id, revision).await?;
+            actor.must_rule(&before.team_id)?;
             kept::delete(&mut tx, actor, Resource::Agents, &before).await?;
             tx.claim_names(&before.id, &[]).await?;
             Ok((tx, ()))
         };
         self.store().run_tx("delete agent", deleted).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::DeleteAgentResponse {})
     }
 
@@ -148,20 +155,30 @@ impl Admin {
         request: api::DisableAgentRequest,
     ) -> Result<api::DisableAgentResponse, Error> {
         let agent = self.changeable_agent(actor, &request.id)?;
-        if request.stop_running {
-            // Before it disappears, for these are calls of it like others.
-            self.gateway.cancel_tasks(&agent, self.gateway.running_tasks(&agent.id)).await;
-        }
+        let mut running = self.gateway.running_tasks(&agent.id);
         let shown = self.switched(actor, &request.id, false).await?;
+        if request.stop_running {
+            // With those that began in between; from here on no more can.
+            running.extend(self.gateway.running_tasks(&agent.id));
+            self.gateway.cancel_tasks(&agent, running).await;
+        }
         Ok(api::DisableAgentResponse { agent: Some(shown) })
     }
 
+    /// Writes this one field: an emergency stop must not fail over what others have done to the rest.
     async fn switched(&self, actor: &Actor, id: &str, enabled: bool) -> Result<api::Agent, Error> {
         let agent = self.changeable_agent(actor, id)?;
-        let patch = api::Agent { id: agent.id.to_string(), enabled: Some(enabled), ..Default::default() };
-        let written =
-            self.update_agent(actor, api::UpdateAgentRequest { agent: Some(patch), update_mask: None }).await?;
-        Ok(written.agent.unwrap_or_default())
+        let id = &agent.id.0;
+        let written = move |mut tx: Tx| async move {
+            let before = kept::wanted::<api::Agent>(&mut tx, id, 0).await?;
+            actor.must_rule(&before.team_id)?;
+            let about = api::Agent { enabled: Some(enabled), ..kept::read(&before)? };
+            let row = kept::update(&mut tx, actor, &before, &about, before.sealed.clone()).await?;
+            Ok((tx, row))
+        };
+        let row = self.store().run_tx("switch agent", written).await?;
+        self.taken_over().await;
+        Ok(shown(actor, &self.agent_of(&row)?))
     }
 
     pub async fn refresh_agent_card(
@@ -225,32 +242,38 @@ impl Admin {
                 return Err(Error::new(Kind::PermissionDenied, format!("{field}: only administrators may set it")));
             }
             let may_approve = actor.caller.role == api::Role::TeamAdmin;
-            if !may_approve && (about.state() != api::AgentState::Draft || old.state() == api::AgentState::Approved) {
+            let was_draft = before.is_none_or(|before| before.state() == api::AgentState::Draft);
+            let stays_draft = was_draft && about.state() == api::AgentState::Draft;
+            if !may_approve && !stays_draft {
                 let message =
                     "agent.state: publishers write drafts; an administrator approves them, and changes them then";
                 return Err(Error::new(Kind::PermissionDenied, message));
             }
         }
-        if !about.team_id.is_empty() && self.store().find(Resource::Teams, &about.team_id).await?.is_none() {
-            return Err(Error::invalid("agent.team_id", "is no team here"));
+        if !about.team_id.is_empty() && about.team_id != old.team_id {
+            let team = self.store().find(Resource::Teams, &about.team_id).await?;
+            about.team_id = team.ok_or_else(|| Error::invalid("agent.team_id", "is no team here"))?.id;
         }
-        for (at, group) in about.access_groups.iter_mut().enumerate() {
-            let known = self.store().find(Resource::AccessGroups, group).await?;
-            let known =
-                known.ok_or_else(|| Error::invalid(format!("agent.access_groups[{at}]"), "is no access group here"))?;
-            *group = known.id;
+        self.row_ids(Resource::AccessGroups, "agent.access_groups", &mut about.access_groups, &old.access_groups)
+            .await?;
+        if about.state() == api::AgentState::Unspecified {
+            about.set_state(api::AgentState::Approved);
         }
         let settings = registry::settings_of(about).map_err(|wrong| {
             let message =
                 wrong.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description)).collect::<Vec<_>>();
             wrong.into_iter().fold(Error::new(Kind::InvalidParams, message.join("; ")), Error::violation)
         })?;
-        for (field, url) in
-            [("agent.endpoints[0].url", Some(&settings.url)), ("agent.card_url", settings.card_url.as_ref())]
-        {
-            if let Some(fault) = url.and_then(|url| self.gateway.refuses_address(url)) {
-                return Err(Error::invalid(field, fault));
+        for (at, endpoint) in about.endpoints.iter().enumerate() {
+            let is_known = old.endpoints.iter().any(|known| known.url == endpoint.url);
+            let url = agent_url(&endpoint.url).ok().filter(|_| !is_known);
+            if let Some(fault) = url.and_then(|(url, _)| self.gateway.refuses_address(&url)) {
+                return Err(Error::invalid(format!("agent.endpoints[{at}].url"), fault));
             }
+        }
+        let card_url = settings.card_url.as_ref().filter(|_| about.card_url != old.card_url);
+        if let Some(fault) = card_url.and_then(|url| self.gateway.refuses_address(url)) {
+            return Err(Error::invalid("agent.card_url", fault));
         }
         Ok(())
     }
@@ -274,9 +297,10 @@ impl Admin {
         Ok(agent)
     }
 
-    pub(super) fn agent_of_id(&self, id: &str) -> Result<Arc<Agent>, Error> {
-        let agent = self.gateway.agent(&AgentName(id.into()));
-        agent.ok_or_else(|| Error::new(Kind::Internal, format!("table agents: the row {id} disappeared")))
+    /// The agent of a row that was just written.
+    fn agent_of(&self, row: &Row) -> Result<Agent, Error> {
+        let broken = || Error::new(Kind::Internal, format!("table agents: the row {} cannot be read back", row.id));
+        registry::from_row(row, self.store().cipher()).ok_or_else(broken)
     }
 
     pub(super) fn sees(&self, actor: &Actor, agent: &Agent) -> bool {

@@ -1,15 +1,17 @@
 //! What keys, teams and groups must be like.
 
-use super::Admin;
+use super::{Actor, Admin, Scope};
 use crate::call::AgentName;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::operation::Method;
 use crate::proto::admin as api;
 use crate::registry::unenforced;
 use crate::store::Resource;
 
-/// Items of one list.
-const ITEMS_MAX: usize = 10_000;
+/// Agents of one list; for more there are tags.
+const AGENTS_MAX: usize = 5_000;
+/// Keys, teams or groups of one list, each of which is looked up.
+const ROWS_MAX: usize = 1_000;
 
 /// A text of one line.
 ///
@@ -47,11 +49,24 @@ pub(super) fn looks_random(secret: &str) -> bool {
 }
 
 impl Admin {
-    /// Checks grants, and writes agents and groups as their ids: a name may come to mean another one.
-    pub(super) async fn check_grants(&self, field: &str, grants: Option<&mut api::Grants>) -> Result<(), Error> {
+    /// Checks grants, and writes agents and groups as their ids: a name may come to mean another one. What was granted
+    /// before stays, though it may be gone by now.
+    pub(super) async fn check_grants(
+        &self,
+        actor: &Actor,
+        field: &str,
+        grants: Option<&mut api::Grants>,
+        before: Option<&api::Grants>,
+    ) -> Result<(), Error> {
         let Some(grants) = grants else { return Ok(()) };
-        self.agent_ids(&format!("{field}.agents"), &mut grants.agents)?;
-        self.row_ids(Resource::AccessGroups, &format!("{field}.access_groups"), &mut grants.access_groups).await?;
+        let old = before.cloned().unwrap_or_default();
+        self.agent_ids(actor, &format!("{field}.agents"), &mut grants.agents, &old.agents)?;
+        if actor.scope == Scope::Own && grants.access_groups != old.access_groups {
+            let message = format!("{field}.access_groups: only administrators may grant them");
+            return Err(Error::new(Kind::PermissionDenied, message));
+        }
+        let groups = format!("{field}.access_groups");
+        self.row_ids(Resource::AccessGroups, &groups, &mut grants.access_groups, &old.access_groups).await?;
         for (at, tag) in grants.tags.iter().enumerate() {
             text(&format!("{field}.tags[{at}]"), tag, 256)?;
         }
@@ -64,21 +79,34 @@ impl Admin {
         Ok(())
     }
 
-    /// Writes agents as their ids.
-    pub(super) fn agent_ids(&self, field: &str, names: &mut [String]) -> Result<(), Error> {
-        bounded(field, names)?;
-        for (at, name) in names.iter_mut().enumerate() {
+    /// Writes agents that the actor sees as their ids; those that were there `before` stay.
+    pub(super) fn agent_ids(
+        &self,
+        actor: &Actor,
+        field: &str,
+        names: &mut [String],
+        before: &[String],
+    ) -> Result<(), Error> {
+        bounded(field, names, AGENTS_MAX)?;
+        for (at, name) in names.iter_mut().enumerate().filter(|(_, name)| !before.contains(name)) {
             let agent = self.gateway.agent(&AgentName(name.as_str().into()));
+            let agent = agent.filter(|agent| self.sees(actor, agent));
             let agent = agent.ok_or_else(|| Error::invalid(format!("{field}[{at}]"), "is no agent here"))?;
             *name = agent.id.to_string();
         }
         Ok(())
     }
 
-    /// Writes keys, teams or groups as their ids.
-    pub(super) async fn row_ids(&self, resource: Resource, field: &str, names: &mut [String]) -> Result<(), Error> {
-        bounded(field, names)?;
-        for (at, name) in names.iter_mut().enumerate() {
+    /// Writes keys, teams or groups as their ids; those that were there `before` stay.
+    pub(super) async fn row_ids(
+        &self,
+        resource: Resource,
+        field: &str,
+        names: &mut [String],
+        before: &[String],
+    ) -> Result<(), Error> {
+        bounded(field, names, ROWS_MAX)?;
+        for (at, name) in names.iter_mut().enumerate().filter(|(_, name)| !before.contains(name)) {
             // Keys are named by their hash too, as LiteLLM does.
             let of_hash = match resource {
                 Resource::Keys if name.len() == 64 => self.store().key_id(name).await?,
@@ -92,9 +120,9 @@ impl Admin {
     }
 }
 
-fn bounded(field: &str, items: &[String]) -> Result<(), Error> {
-    if items.len() > ITEMS_MAX {
-        return Err(Error::invalid(field, format!("has more than {ITEMS_MAX} items")));
+fn bounded(field: &str, items: &[String], max: usize) -> Result<(), Error> {
+    if items.len() > max {
+        return Err(Error::invalid(field, format!("has more than {max} items")));
     }
     Ok(())
 }

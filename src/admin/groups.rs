@@ -13,7 +13,7 @@ impl Admin {
         request: api::CreateAccessGroupRequest,
     ) -> Result<api::CreateAccessGroupResponse, Error> {
         let mut group = request.access_group.unwrap_or_default();
-        self.check_group(&mut group).await?;
+        self.check_group(actor, &mut group, &api::AccessGroup::default()).await?;
         let group = group.with(&kept::new_id::<api::AccessGroup>(), None);
         let kept = &group;
         let written = move |mut tx: Tx| async move {
@@ -21,7 +21,7 @@ impl Admin {
             Ok((tx, row))
         };
         let row = self.store().run_tx("create access group", written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::CreateAccessGroupResponse { access_group: Some(kept::read(&row)?) })
     }
 
@@ -54,8 +54,9 @@ impl Admin {
         let patch = request.access_group.unwrap_or_default();
         let seen = self.group(&patch.id).await?;
         kept::must_have(&seen, patch.provenance().map_or(0, |provenance| provenance.revision))?;
-        let mut group = kept::patched(&kept::read::<api::AccessGroup>(&seen)?, &patch, request.update_mask.as_ref())?;
-        self.check_group(&mut group).await?;
+        let before: api::AccessGroup = kept::read(&seen)?;
+        let mut group = kept::patched(&before, &patch, request.update_mask.as_ref())?;
+        self.check_group(actor, &mut group, &before).await?;
         let (seen, kept) = (&seen, &group);
         let written = move |mut tx: Tx| async move {
             let before = kept::wanted::<api::AccessGroup>(&mut tx, &seen.id, seen.revision).await?;
@@ -63,7 +64,7 @@ impl Admin {
             Ok((tx, row))
         };
         let row = self.store().run_tx("update access group", written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::UpdateAccessGroupResponse { access_group: Some(kept::read(&row)?) })
     }
 
@@ -80,19 +81,24 @@ impl Admin {
             Ok((tx, ()))
         };
         self.store().run_tx("delete access group", deleted).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::DeleteAccessGroupResponse {})
     }
 
-    async fn check_group(&self, group: &mut api::AccessGroup) -> Result<(), Error> {
+    async fn check_group(
+        &self,
+        actor: &Actor,
+        group: &mut api::AccessGroup,
+        before: &api::AccessGroup,
+    ) -> Result<(), Error> {
         if group.name.is_empty() {
             return Err(Error::invalid("access_group.name", "is required"));
         }
         check::text("access_group.name", &group.name, 256)?;
         check::text("access_group.description", &group.description, 4_096)?;
-        self.agent_ids("access_group.agents", &mut group.agents)?;
-        self.row_ids(Resource::Teams, "access_group.teams", &mut group.teams).await?;
-        self.row_ids(Resource::Keys, "access_group.keys", &mut group.keys).await
+        self.agent_ids(actor, "access_group.agents", &mut group.agents, &before.agents)?;
+        self.row_ids(Resource::Teams, "access_group.teams", &mut group.teams, &before.teams).await?;
+        self.row_ids(Resource::Keys, "access_group.keys", &mut group.keys, &before.keys).await
     }
 
     async fn group(&self, id: &str) -> Result<Row, Error> {

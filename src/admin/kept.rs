@@ -105,7 +105,7 @@ pub(super) fn taken<T: Kept>(field: &str, name: &str) -> Error {
 /// # Errors
 /// InvalidParams for what JSON cannot spell, and for one that is too large.
 fn document<T: Kept>(kept: &T) -> Result<String, Error> {
-    const BYTES_MAX: usize = 64 << 10;
+    const BYTES_MAX: usize = 512 << 10;
     let text = serde_json::to_string(&kept.document()).map_err(|error| Error::invalid(T::FIELD, error.to_string()))?;
     if text.len() > BYTES_MAX {
         return Err(Error::invalid(T::FIELD, format!("is larger than {BYTES_MAX} bytes in all")));
@@ -220,18 +220,22 @@ async fn audit(tx: &mut Tx, actor: &Actor, before: Option<&Row>, row: &Row) -> R
         (_, Some(_)) => json!({}),
         (before, None) => changes(before.map_or("{}", |before| &before.doc), &row.doc),
     };
-    tx.audit(&AuditRow {
+    tx.audit(&AuditRow { revision: row.revision, detail: detail.to_string(), ..line(actor, row, row.updated_at) }).await
+}
+
+/// What a line of the audit says of a row whatever changed.
+pub(super) fn line(actor: &Actor, row: &Row, at: i64) -> AuditRow {
+    AuditRow {
         id: Clock.uuid().to_string(),
-        at: row.updated_at,
+        at,
         actor_id: actor.id().to_owned(),
         actor_name: actor.caller.name.to_string(),
         method: actor.method.to_owned(),
         resource_id: row.id.clone(),
         resource_name: row.name.clone(),
         revision: row.revision,
-        detail: detail.to_string(),
-    })
-    .await
+        detail: "{}".to_owned(),
+    }
 }
 
 /// Each member that differs, as `[before, after]`. Documents hold no secrets.
@@ -280,6 +284,9 @@ fn checked_path<T: Kept>(path: &str) -> Result<String, Error> {
     };
     if T::OUTPUTS.contains(&spelled[0].as_str()) {
         return refuse("is written by the gateway");
+    }
+    if spelled.len() > 1 && !["limits", "timeouts", "prices", "grants"].contains(&spelled[0].as_str()) {
+        return refuse("goes into what is written as a whole");
     }
     let nested = spelled.iter().rev().fold(Value::Null, |inner, name| json!({ name: inner }));
     let mut is_known = true;

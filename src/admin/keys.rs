@@ -39,15 +39,15 @@ impl Admin {
         let columns = KeyColumns { hash: key_hash(&secret), ..columns(&key) };
         let (kept, values) = (&key, &columns);
         let written = move |mut tx: Tx| async move {
-            if tx.hash_is_taken(&values.hash).await? {
+            let row = kept::insert(&mut tx, actor, kept, String::new()).await?;
+            if !tx.take_hash(&values.hash, &row.id).await? {
                 return Err(value_taken().into());
             }
-            let row = kept::insert(&mut tx, actor, kept, String::new()).await?;
             tx.write_key(&row.id, values).await?;
             Ok((tx, row))
         };
         let row = self.store().run_tx("create key", written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::CreateKeyResponse { key: Some(shown(&row, &columns)?), secret })
     }
 
@@ -77,13 +77,10 @@ impl Admin {
         let pages = Pages { store: self.store(), actor, filter: told };
         let (rows, next_page_token) =
             pages.rows(Resource::Keys, (request.page_size, &request.page_token), filter).await?;
-        let mut keys = Vec::with_capacity(rows.len());
-        for row in rows {
-            // It may have been deleted since the page was read.
-            if let Some((row, columns)) = self.store().key(&row.id).await? {
-                keys.push(shown(&row, &columns)?);
-            }
-        }
+        let columns = self.store().columns_of(&rows).await?;
+        let with_columns = |row: &Row| columns.get(&row.id).map(|columns| shown(row, columns));
+        // One may have been deleted since the page was read.
+        let keys = rows.iter().filter_map(with_columns).collect::<Result<_, _>>()?;
         Ok(api::ListKeysResponse { keys, next_page_token })
     }
 
@@ -150,7 +147,7 @@ impl Admin {
             Ok((tx, ()))
         };
         self.store().run_tx("delete key", deleted).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::DeleteKeyResponse {})
     }
 
@@ -160,6 +157,7 @@ impl Admin {
         request: api::ExplainAccessRequest,
     ) -> Result<api::ExplainAccessResponse, Error> {
         let agent = self.gateway.agent(&AgentName(request.agent.as_str().into()));
+        let agent = agent.filter(|agent| self.sees(actor, agent));
         let agent = agent.ok_or_else(|| not_found::<api::Agent>(&request.agent))?;
         let configured = self.gateway.configured_caller(&request.key).filter(|_| actor.scope == Scope::All);
         let known = if configured.is_some() {
@@ -193,7 +191,7 @@ impl Admin {
             let old = tx.key_columns(&before.id).await?;
             let values = match rotation {
                 None => old,
-                Some(rotation) => rotated(&mut tx, old, rotation).await?,
+                Some(rotation) => rotated(&mut tx, &before.id, old, rotation).await?,
             };
             let row = kept::update(&mut tx, actor, &before, kept, String::new()).await?;
             let after = KeyColumns {
@@ -206,7 +204,7 @@ impl Admin {
             Ok((tx, (row, after)))
         };
         let (row, columns) = self.store().run_tx(name, written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         shown(&row, &columns)
     }
 
@@ -214,12 +212,13 @@ impl Admin {
     async fn check_key(&self, actor: &Actor, key: &mut api::Key, before: Option<&api::Key>) -> Result<(), Error> {
         check::text("key.alias", &key.alias, 256)?;
         check::text("key.user_id", &key.user_id, 256)?;
-        if !key.team_id.is_empty() {
+        if actor.scope == Scope::Own {
+            // Before it is looked up, or this would tell which teams there are.
+            actor.must_be_of(&key.team_id)?;
+        }
+        if !key.team_id.is_empty() && before.is_none_or(|before| before.team_id != key.team_id) {
             let team = self.store().find(Resource::Teams, &key.team_id).await?;
             key.team_id = team.ok_or_else(|| Error::invalid("key.team_id", "is no team here"))?.id;
-        }
-        if actor.scope == Scope::Own {
-            actor.must_be_of(&key.team_id)?;
         }
         let role = if key.role() == Role::Unspecified { Role::Caller } else { key.role() };
         key.set_role(role);
@@ -231,12 +230,14 @@ impl Admin {
         if matches!(role, Role::Publisher | Role::TeamAdmin) && key.team_id.is_empty() {
             return Err(Error::invalid("key.team_id", "publishers and team administrators belong to a team"));
         }
-        if !key.agent_id.is_empty() {
+        if !key.agent_id.is_empty() && before.is_none_or(|before| before.agent_id != key.agent_id) {
             let agent = self.gateway.agent(&AgentName(key.agent_id.as_str().into()));
+            let agent = agent.filter(|agent| actor.rules(agent));
             key.agent_id = agent.ok_or_else(|| Error::invalid("key.agent_id", "is no agent here"))?.id.to_string();
         }
         check::limits("key.limits", key.limits.as_ref())?;
-        self.check_grants("key.grants", key.grants.as_mut()).await
+        let granted = before.and_then(|before| before.grants.as_ref());
+        self.check_grants(actor, "key.grants", key.grants.as_mut(), granted).await
     }
 
     /// A key's new value: the one given if it is strong enough, else a random one.
@@ -286,8 +287,8 @@ impl Admin {
 }
 
 /// The values of a key after a rotation.
-async fn rotated(tx: &mut Tx, old: KeyColumns, rotation: &Rotation) -> Result<KeyColumns, StoreError> {
-    if tx.hash_is_taken(&rotation.hash).await? {
+async fn rotated(tx: &mut Tx, id: &str, old: KeyColumns, rotation: &Rotation) -> Result<KeyColumns, StoreError> {
+    if !tx.take_hash(&rotation.hash, id).await? {
         return Err(value_taken().into());
     }
     let overlaps = rotation.overlap_micros > 0;

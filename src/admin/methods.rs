@@ -118,12 +118,19 @@ fn read<T: Message + DeserializeOwned + Default>(form: Form, message: &Bytes) ->
     }
 }
 
+/// Unknown members that are named.
+const UNKNOWN_MAX: usize = 16;
+
 /// Reads JSON of the schema, and names every member that it does not know.
 pub(super) fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_slice(text);
-    let noting = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace(".?", ""));
+    let noting = |path: serde_ignored::Path<'_>| {
+        if unknown.len() < UNKNOWN_MAX {
+            unknown.push(path.to_string().replace(".?", ""));
+        }
+    };
     let mut noting = noting;
     let noted = serde_ignored::Deserializer::new(&mut json, &mut noting);
     let read = T::deserialize(serde_path_to_error::Deserializer::new(noted, &mut track));

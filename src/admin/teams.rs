@@ -24,14 +24,14 @@ impl Admin {
                 "must be up to 128 letters, digits, '.', '_' or '-', or be left out",
             ));
         }
-        self.check_team(&mut team).await?;
+        self.check_team(actor, &mut team, None).await?;
         let kept = &team;
         let written = move |mut tx: Tx| async move {
             let row = kept::insert(&mut tx, actor, kept, String::new()).await?;
             Ok((tx, row))
         };
         let row = self.store().run_tx("create team", written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::CreateTeamResponse { team: Some(kept::read(&row)?) })
     }
 
@@ -64,8 +64,9 @@ impl Admin {
         let patch = request.team.unwrap_or_default();
         let seen = self.visible_team(actor, &patch.id).await?;
         kept::must_have(&seen, patch.provenance().map_or(0, |provenance| provenance.revision))?;
-        let mut team = kept::patched(&kept::read::<api::Team>(&seen)?, &patch, request.update_mask.as_ref())?;
-        self.check_team(&mut team).await?;
+        let before: api::Team = kept::read(&seen)?;
+        let mut team = kept::patched(&before, &patch, request.update_mask.as_ref())?;
+        self.check_team(actor, &mut team, before.grants.as_ref()).await?;
         let (seen, kept) = (&seen, &team);
         let written = move |mut tx: Tx| async move {
             let before = kept::wanted::<api::Team>(&mut tx, &seen.id, seen.revision).await?;
@@ -73,7 +74,7 @@ impl Admin {
             Ok((tx, row))
         };
         let row = self.store().run_tx("update team", written).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::UpdateTeamResponse { team: Some(kept::read(&row)?) })
     }
 
@@ -87,25 +88,28 @@ impl Admin {
         let deleted = move |mut tx: Tx| async move {
             let before = kept::wanted::<api::Team>(&mut tx, &seen.id, revision).await?;
             kept::delete(&mut tx, actor, Resource::Teams, &before).await?;
-            for id in tx.keys_of_team(&before.id).await? {
-                let key = kept::wanted::<api::Key>(&mut tx, &id, 0).await?;
-                kept::delete(&mut tx, actor, Resource::Keys, &key).await?;
-            }
+            let line = kept::line(actor, &before, tx.now());
+            tx.delete_keys_of_team(&before.id, &line).await?;
             Ok((tx, ()))
         };
         self.store().run_tx("delete team", deleted).await?;
-        self.gateway.catch_up().await?;
+        self.taken_over().await;
         Ok(api::DeleteTeamResponse {})
     }
 
-    async fn check_team(&self, team: &mut api::Team) -> Result<(), Error> {
+    async fn check_team(
+        &self,
+        actor: &Actor,
+        team: &mut api::Team,
+        granted: Option<&api::Grants>,
+    ) -> Result<(), Error> {
         check::text("team.name", &team.name, 256)?;
         check::limits("team.limits", team.limits.as_ref())?;
         for (at, member) in team.members.iter().enumerate() {
             check::text(&format!("team.members[{at}].user_id"), &member.user_id, 256)?;
             check::text(&format!("team.members[{at}].role"), &member.role, 64)?;
         }
-        self.check_grants("team.grants", team.grants.as_mut()).await
+        self.check_grants(actor, "team.grants", team.grants.as_mut(), granted).await
     }
 
     async fn visible_team(&self, actor: &Actor, id: &str) -> Result<Row, Error> {

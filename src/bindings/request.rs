@@ -42,9 +42,19 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 /// # Errors
 /// RequestTooLarge, RequestTimeout, Overloaded, Canceled.
 pub(super) async fn read(gateway: &Gateway, received: Instant, body: Body) -> Result<Bytes, Error> {
+    read_at_most(gateway, received, body, usize::MAX).await
+}
+
+/// As [`read`], within a limit that is smaller than that of all bodies.
+pub(super) async fn read_at_most(
+    gateway: &Gateway,
+    received: Instant,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, Error> {
     let settings = &gateway.settings;
     let pace = Pace {
-        bytes_max: settings.limits.body_bytes_max,
+        bytes_max: settings.limits.body_bytes_max.min(bytes_max),
         pause_max: settings.timeouts.body_pause,
         bytes_per_second_min: settings.timeouts.body_bytes_per_second_min,
     };

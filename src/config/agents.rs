@@ -247,7 +247,7 @@ pub(super) fn header_names(section: &Section<'_>, name: &str) -> Vec<HeaderName>
 pub fn fault_of_forwarded(text: &str) -> Option<&'static str> {
     match HeaderName::try_from(text) {
         Err(_) => Some("is no header name"),
-        Ok(name) if is_ours(&name) || crate::config::is_credential(&name) => {
+        Ok(name) if is_ours(&name) || crate::config::is_credential(&name) || name.as_str().starts_with("x-amz-") => {
             Some("is never passed on: credentials for an agent go into its headers")
         }
         Ok(_) => None,

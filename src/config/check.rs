@@ -9,6 +9,11 @@ use super::{AgentSettings, Granted, Secret, Settings};
 /// Off loopback, a key must have at least this many characters.
 const KEY_LENGTH_MIN: usize = 32;
 
+/// Whether a key may be used off loopback.
+pub fn is_long_enough(key: &Secret) -> bool {
+    key.expose().chars().count() >= KEY_LENGTH_MIN
+}
+
 /// Every name and alias may stand for one agent only.
 pub(super) fn agents(root: &Section<'_>, agents: &[AgentSettings]) {
     let mut known: HashMap<&str, &str> = HashMap::new();
@@ -73,7 +78,7 @@ pub(super) fn keys(root: &Section<'_>, settings: &Settings) {
         let master = settings.master_key.iter().map(|key| ("master_key", "the master key", key));
         let others = settings.keys.iter().map(|key| ("keys", &*key.name, &key.key));
         for (place, name, key) in master.chain(others) {
-            if key.expose().chars().count() < KEY_LENGTH_MIN {
+            if !is_long_enough(key) {
                 let message =
                     format!("{name} has fewer than {KEY_LENGTH_MIN} characters, too weak for {}", settings.listen);
                 root.problem(place, None, message, "make one with: openssl rand -hex 32; or listen on 127.0.0.1");

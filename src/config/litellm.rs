@@ -33,13 +33,12 @@ const FOREIGN: [&str; 20] = [
     "pass_through_endpoints",
 ];
 
-/// Fields that restrict, in an entry or in its `litellm_params`.
-const RESTRICTING: [&str; 21] = [
-    "access_group_ids",
+/// Fields that restrict, in an entry or in its `litellm_params`, and are enforced neither in the configuration nor over the
+/// API.
+pub const RESTRICTING: [&str; 19] = [
     "agent_access_groups",
     "allowed_routes",
     "blocked",
-    "execution_mode",
     "guardrails",
     "identity",
     "jwt_auth_configured",
@@ -57,6 +56,9 @@ const RESTRICTING: [&str; 21] = [
     "tpm_limit",
     "soft_budget",
 ];
+
+/// Those that the API enforces or refuses by their value.
+const OF_THE_API: [&str; 2] = ["access_group_ids", "execution_mode"];
 
 /// Providers whose agents speak A2A themselves.
 const A2A_PROVIDERS: [&str; 2] = ["a2a", "a2a_agent"];
@@ -153,10 +155,16 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         "enabled",
         "rpm_limit",
     ];
-    let ignored = section.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
+    let ignored = section
+        .written()
+        .into_iter()
+        .filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key) && !OF_THE_API.contains(key));
     let ignored = ignored.map(|(key, _)| key.to_owned());
     let read = ["a2a_protocol_version", "agent_card_path", "custom_llm_provider", "is_public"];
-    let params = params.written().into_iter().filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key));
+    let params = params
+        .written()
+        .into_iter()
+        .filter(|(key, _)| !read.contains(key) && !RESTRICTING.contains(key) && !OF_THE_API.contains(key));
     let params = params.map(|(key, _)| format!("litellm_params.{key}"));
     let ignored: Vec<String> = ignored.chain(params).collect();
     if !ignored.is_empty() {
@@ -174,7 +182,7 @@ fn card_url(card: &Section<'_>, params: &Section<'_>) -> Option<url::Url> {
 }
 
 fn refuse_restrictions(section: &Section<'_>) {
-    for name in &RESTRICTING {
+    for name in RESTRICTING.iter().chain(&OF_THE_API) {
         if let Some(found) = section.find(name).filter(|found| restricts(found.node)) {
             section.problem(
                 name,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use crate::config::{self, Settings};
+use crate::config::{self, Problems, Settings};
 use crate::store::generated_master_key;
 
 /// How often the file is looked at.
@@ -33,12 +33,16 @@ impl Gateway {
             if tokio::fs::read(&path).await.ok().as_ref() != Some(&now) {
                 continue;
             }
+            // What was read twice is what is believed, whatever the file is now.
+            let text = String::from_utf8_lossy(&now).into_owned();
             known = Some(now);
-            let read = path.clone();
-            let read = tokio::task::spawn_blocking(move || config::load(&read, &|name| std::env::var(name).ok()));
-            match read.await {
+            let parsed = tokio::task::spawn_blocking(move || config::parse(&text, &|name| std::env::var(name).ok()));
+            match parsed.await {
                 Ok(Ok(settings)) => self.reconfigure(&settings),
-                Ok(Err(problems)) => tracing::error!("the configuration is left as it was: {problems}"),
+                Ok(Err(problems)) => {
+                    let problems = Problems { file: path.display().to_string(), problems };
+                    tracing::error!("the configuration is left as it was: {problems}");
+                }
                 Err(error) => tracing::error!(%error, "the configuration is left as it was"),
             }
         }
@@ -61,6 +65,14 @@ impl Gateway {
                 }
             },
         };
+        let is_open = !self.settings.listen.ip().is_loopback();
+        let weak = settings.keys.iter().map(|key| &key.key).chain(&master).any(|key| !config::is_long_enough(key));
+        if is_open && weak {
+            tracing::error!(
+                "the configuration is left as it was: a key in it is too short for where this gateway listens"
+            );
+            return;
+        }
         let gone = self.access.configure(master.as_ref(), &settings.keys);
         let (changed, removed) = self.registry.configure(&settings.agents);
         for id in &changed {

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
 
 use super::Gateway;
+use crate::access::Access;
 use crate::call::{AgentName, Call, CallId, Caller, Event, ExtensionUri, Form, TraceContext, WorkflowHint};
+use crate::limits::Limits;
 use crate::operation::{Operation, Version};
 use crate::proto;
 use crate::registry::{Agent, AgentId};
@@ -75,17 +78,33 @@ impl Gateway {
         of_agent.filter_map(task).collect()
     }
 
-    /// Has an agent cancel tasks, each in the name of whoever followed it and with a record of its own. What cannot be
-    /// cancelled is in the records.
-    pub async fn cancel_tasks(&self, agent: &Agent, tasks: Vec<RunningTask>) {
-        let cancel = |task: RunningTask| self.handle(self.cancelling(agent, task));
+    /// Has an agent cancel tasks, each in the name of whoever followed it and with a record of its own, whatever that
+    /// caller may do and has used up. What cannot be cancelled in time is in the records, or was not tried.
+    pub async fn cancel_tasks(&self, agent: &Arc<Agent>, mut tasks: Vec<RunningTask>) {
+        tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id));
+        tasks.dedup_by(|a, b| a.task_id == b.task_id);
+        let cancel = |task: RunningTask| self.cancel(agent, task);
         let mut waiting = tasks.into_iter();
         let mut under_way: FuturesUnordered<_> = waiting.by_ref().take(CANCELED_AT_ONCE).map(cancel).collect();
-        while under_way.next().await.is_some() {
-            if let Some(task) = waiting.next() {
-                under_way.push(cancel(task));
+        let all = async {
+            while under_way.next().await.is_some() {
+                if let Some(task) = waiting.next() {
+                    under_way.push(cancel(task));
+                }
             }
+        };
+        if timeout(self.settings.timeouts.drain, all).await.is_err() {
+            tracing::warn!(agent = agent.name(), "not every task could be cancelled in time");
         }
+    }
+
+    async fn cancel(&self, agent: &Arc<Agent>, task: RunningTask) {
+        let call = self.cancelling(agent, task);
+        let Ok(record) = self.ledger.open(&call) else { return };
+        let reserved = Limits::without(Access::stopping(&call, agent));
+        let reply = self.routing.send(&reserved).await;
+        // The record has what came of it.
+        drop(record.follow(reply));
     }
 
     fn cancelling(&self, agent: &Agent, task: RunningTask) -> Call {

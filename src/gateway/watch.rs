@@ -13,10 +13,14 @@ use crate::access::Access;
 use crate::call::{AgentName, Call, Caller, EventStream, Reply, ReplyBody};
 use crate::error::{Error, Kind, Sent};
 use crate::limits::Slots;
+use crate::operation::Rpc;
 use crate::registry::{AgentId, Registry};
 
 /// Whether a stream's caller may go on is asked at most so often, however often things change.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_millis(200);
+
+/// While the store is away.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// What a call holds as long as its reply goes on.
 pub(super) struct Held {
@@ -39,27 +43,33 @@ struct Right {
     registry: Arc<Registry>,
     caller: Caller,
     agent: AgentName,
+    rpc: Rpc,
     changes: watch::Receiver<u64>,
 }
 
 impl Right {
     /// Returns when the caller may not call the agent any more.
     async fn ends(mut self) -> Error {
+        let mut is_unsure = false;
         loop {
             match self.caller.expires_at.map(|at| self.access.until(at)) {
+                _ if is_unsure => tokio::time::sleep(ASKED_AGAIN_AFTER).await,
                 None => drop(self.changes.changed().await),
                 Some(expiry) if timeout(expiry, self.changes.changed()).await.is_err() => return revoked(),
                 Some(_) => {}
             }
             tokio::time::sleep(ASKED_AT_MOST_EVERY).await;
             self.changes.mark_unchanged();
-            match self.access.refreshed(&self.caller).await {
+            let refreshed = self.access.refreshed(&self.caller).await;
+            // While the store is away, what was known holds; but a change was told, so it is asked again.
+            is_unsure = refreshed.is_err();
+            match refreshed {
                 Ok(Some(caller)) => self.caller = caller,
                 Ok(None) => return revoked(),
-                // The store is away: what was known holds, and the next change asks again.
                 Err(_) => {}
             }
-            if self.access.visible(&self.registry, &self.caller, &self.agent).is_err() {
+            let may_go_on = self.access.may_make(&self.caller, self.rpc);
+            if !may_go_on || self.access.visible(&self.registry, &self.caller, &self.agent).is_err() {
                 return revoked();
             }
         }
@@ -82,6 +92,7 @@ impl Gateway {
             caller: call.caller.clone(),
             // By its id: another name is no other agent.
             agent: AgentName(Arc::clone(&held.agent.0)),
+            rpc: call.operation.rpc(),
             changes: self.changes.listen(),
         };
         let deadline = call.deadline;

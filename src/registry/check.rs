@@ -117,7 +117,12 @@ fn names(about: &admin::Agent, wrong: &mut Violations) {
     let is_litellms = about.metadata.as_ref().is_some_and(|metadata| metadata.fields.contains_key("litellm"));
     let is_name = |name: &str| {
         let can_stand_in_a_path = !name.contains(['/', '\\']) && !name.chars().any(char::is_control);
-        is_agent_name(name) || (is_litellms && !name.is_empty() && name.len() <= 255 && can_stand_in_a_path)
+        is_agent_name(name)
+            || (is_litellms
+                && !name.is_empty()
+                && !name.trim_matches('.').is_empty()
+                && name.len() <= 255
+                && can_stand_in_a_path)
     };
     if !is_name(&about.name) {
         let rule = "must be up to 63 letters, digits, '.', '_' or '-', and begin with a letter or digit";

@@ -157,7 +157,8 @@ pub fn restore(about: &mut admin::Agent, row: &Row, cipher: &Cipher) -> Result<(
     let before: admin::Agent = serde_json::from_str(&row.doc).unwrap_or_default();
     let secrets = open(row, cipher).map_err(|problem| Error::invalid("agent.endpoints", problem))?;
     for (at, endpoint) in about.endpoints.iter_mut().enumerate() {
-        let same = before.endpoints.iter().position(|known| known.url == endpoint.url);
+        let has_same = |place: &usize| before.endpoints.get(*place).is_some_and(|known| known.url == endpoint.url);
+        let same = Some(at).filter(has_same).or_else(|| (0..before.endpoints.len()).find(has_same));
         let known = same.and_then(|same| secrets.get(same));
         for (name, value) in endpoint.headers.iter_mut().filter(|(_, value)| *value == REDACTED) {
             let secret = known.and_then(|known| known.get(name)).ok_or_else(|| {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -50,8 +50,9 @@ pub(super) struct Known {
     failure: Option<String>,
 }
 
-#[derive(Default)]
+/// What is known of one value of an agent: an agent that changed has another one, and nothing of the old is used for it.
 struct Slot {
+    agent: Weak<Agent>,
     known: ArcSwapOption<Known>,
     /// Held by whoever reads the card.
     reading: Mutex<()>,
@@ -66,6 +67,13 @@ pub(super) struct Cards {
     reads: Semaphore,
     stale: mpsc::Sender<Arc<Agent>>,
     stale_receiver: Mutex<mpsc::Receiver<Arc<Agent>>>,
+}
+
+impl Slot {
+    fn of(agent: &Arc<Agent>) -> Arc<Self> {
+        let (known, reading) = (ArcSwapOption::empty(), Mutex::default());
+        Arc::new(Self { agent: Arc::downgrade(agent), known, reading })
+    }
 }
 
 /// Why a card was not read.
@@ -118,7 +126,8 @@ impl Cards {
 
     /// What is known already.
     pub(super) fn known(&self, agent: &Agent) -> Option<Arc<Known>> {
-        self.slot(agent).known.load_full()
+        let slots = self.slots.read().expect("no code panics while holding this");
+        slots.get(&agent.id).filter(|slot| std::ptr::eq(slot.agent.as_ptr(), agent))?.known.load_full()
     }
 
     /// Reads aged cards until `stop`, a few at a time.
@@ -184,12 +193,19 @@ impl Cards {
         }
     }
 
-    fn slot(&self, agent: &Agent) -> Arc<Slot> {
-        if let Some(slot) = self.slots.read().expect("no code panics while holding this").get(&agent.id) {
+    fn slot(&self, agent: &Arc<Agent>) -> Arc<Slot> {
+        let is_its_own = |slot: &Arc<Slot>| std::ptr::eq(slot.agent.as_ptr(), Arc::as_ptr(agent));
+        let slots = self.slots.read().expect("no code panics while holding this");
+        if let Some(slot) = slots.get(&agent.id).filter(|slot| is_its_own(slot)) {
             return Arc::clone(slot);
         }
+        drop(slots);
         let mut slots = self.slots.write().expect("no code panics while holding this");
-        Arc::clone(slots.entry(agent.id.clone()).or_default())
+        let slot = slots.entry(agent.id.clone()).or_insert_with(|| Slot::of(agent));
+        if !is_its_own(slot) {
+            *slot = Slot::of(agent);
+        }
+        Arc::clone(slot)
     }
 
     async fn read(&self, agent: &Arc<Agent>, slot: &Slot) -> Arc<Known> {

@@ -1,8 +1,11 @@
 //! What keys have beside the columns of every row: how their values are found.
 
-use sqlx::FromRow;
+use std::collections::HashMap;
 
-use super::{Resource, Row, Store, StoreError, Tx};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
+
+use super::{AuditRow, Resource, Row, Store, StoreError, Tx};
 use crate::error::{Error, Kind};
 
 /// The columns that only keys have. Times are microseconds since 1970.
@@ -38,20 +41,33 @@ impl Tx {
         Ok(sqlx::query_as(COLUMNS_OF_ID).bind(id).fetch_one(&mut *self.inner).await?)
     }
 
-    /// Whether any key, deleted ones included, has or had this value not longer ago than one rotation.
-    pub async fn hash_is_taken(&mut self, hash: &str) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar("SELECT COUNT(*) FROM keys WHERE hash = $1 OR former_hash = $1");
-        let count: i64 = query.bind(hash).fetch_one(&mut *self.inner).await?;
-        Ok(count > 0)
+    /// Takes a value for one key, for good: a value that was ever a key's is never another's.
+    ///
+    /// # Errors
+    /// AlreadyExists when it is or was a key's.
+    pub async fn take_hash(&mut self, hash: &str, key_id: &str) -> Result<bool, StoreError> {
+        let insert = sqlx::query("INSERT INTO key_hashes (hash, key_id) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+        Ok(insert.bind(hash).bind(key_id).execute(&mut *self.inner).await?.rows_affected() == 1)
     }
 
-    /// The ids of a team's keys.
-    pub async fn keys_of_team(&mut self, team_id: &str) -> Result<Vec<String>, StoreError> {
-        let query = sqlx::query_scalar("SELECT id FROM keys WHERE team_id = $1 AND deleted_at IS NULL");
-        Ok(query.bind(team_id).fetch_all(&mut *self.inner).await?)
+    /// Deletes all keys of a team, each with its line in the audit, however many they are.
+    pub async fn delete_keys_of_team(&mut self, team_id: &str, row: &AuditRow) -> Result<(), StoreError> {
+        let seq = self.next_seq(Resource::Keys).await?;
+        let audit = sqlx::query(
+            "INSERT INTO audit (id, at, actor_id, actor_name, method, resource_id, resource_name, revision, detail) SELECT $2 || '-' || id, $3, $4, $5, $6, id, name, revision + 1, '{}' FROM keys WHERE team_id = $1 AND team_id <> '' AND deleted_at IS NULL",
+        );
+        let audit = audit.bind(team_id).bind(&row.id).bind(row.at).bind(&row.actor_id).bind(&row.actor_name);
+        audit.bind(&row.method).execute(&mut *self.inner).await?;
+        let delete = sqlx::query(
+            "UPDATE keys SET deleted_at = $2, updated_at = $2, updated_by = $3, revision = revision + 1, seq = $4 WHERE team_id = $1 AND team_id <> '' AND deleted_at IS NULL",
+        );
+        delete.bind(team_id).bind(row.at).bind(&row.actor_id).bind(seq).execute(&mut *self.inner).await?;
+        Ok(())
     }
 }
 
+const COLUMNS: &str =
+    "hash, former_hash, former_until, user_id, agent_id, requests_per_minute_max, calls_max, streams_max";
 const COLUMNS_OF_ID: &str = "SELECT hash, former_hash, former_until, user_id, agent_id, requests_per_minute_max, calls_max, streams_max FROM keys WHERE id = $1";
 
 impl Store {
@@ -60,9 +76,28 @@ impl Store {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn key_id(&self, hash: &str) -> Result<Option<String>, Error> {
+        if !super::rows::can_be_kept(hash) {
+            return Ok(None);
+        }
         let query =
             sqlx::query_scalar("SELECT id FROM keys WHERE (hash = $1 OR former_hash = $1) AND deleted_at IS NULL");
         self.read(query.bind(hash).fetch_optional(&self.pool)).await
+    }
+
+    /// The columns of a page of keys, by id.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn columns_of(&self, rows: &[Row]) -> Result<HashMap<String, KeyColumns>, Error> {
+        if rows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places: Vec<String> = (1..=rows.len()).map(|at| format!("${at}")).collect();
+        let sql = format!("SELECT id, {COLUMNS} FROM keys WHERE id IN ({})", places.join(", "));
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, row| query.bind(&row.id));
+        let found = self.read(query.fetch_all(&self.pool)).await?;
+        let read = |row: &AnyRow| Ok::<_, sqlx::Error>((row.try_get("id")?, KeyColumns::from_row(row)?));
+        found.iter().map(read).collect::<Result<_, _>>().map_err(|error| StoreError::from(error).into())
     }
 
     /// A key by its id.
@@ -70,7 +105,7 @@ impl Store {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn key(&self, id: &str) -> Result<Option<(Row, KeyColumns)>, Error> {
-        let Some(row) = self.find(Resource::Keys, id).await?.filter(|row| row.id == id) else { return Ok(None) };
+        let Some(row) = self.by_id(Resource::Keys, id).await? else { return Ok(None) };
         let columns = sqlx::query_as::<_, KeyColumns>(COLUMNS_OF_ID).bind(id);
         match self.read(columns.fetch_optional(&self.pool)).await? {
             Some(columns) => Ok(Some((row, columns))),

@@ -136,14 +136,15 @@ impl Tx {
 
     /// The row with this name, unless it is deleted.
     pub async fn by_name(&mut self, resource: Resource, name: &str) -> Result<Option<Row>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM {} WHERE name = $1 AND deleted_at IS NULL", resource.table());
+        let sql = by_name(resource);
         Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(name).fetch_optional(&mut *self.inner).await?)
     }
 
     /// Gives an agent these names and no others. The first that another agent has is returned, and nothing is written.
     pub async fn claim_names(&mut self, agent_id: &str, names: &[&str]) -> Result<Option<String>, StoreError> {
         self.wrote = true;
-        for name in names {
+        let names: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+        for name in &names {
             let owner = sqlx::query_scalar::<_, String>("SELECT agent_id FROM agent_names WHERE name = $1");
             let owner = owner.bind(*name).fetch_optional(&mut *self.inner).await?;
             if owner.is_some_and(|owner| owner != agent_id) {
@@ -151,7 +152,7 @@ impl Tx {
             }
         }
         sqlx::query("DELETE FROM agent_names WHERE agent_id = $1").bind(agent_id).execute(&mut *self.inner).await?;
-        for name in names {
+        for name in &names {
             let insert = sqlx::query("INSERT INTO agent_names (name, agent_id) VALUES ($1, $2)");
             insert.bind(*name).bind(agent_id).execute(&mut *self.inner).await?;
         }
@@ -171,13 +172,27 @@ impl Store {
         Ok(Resource::ALL.map(of))
     }
 
-    /// Rows that changed after `seq`, deleted ones too, in the order of their changes.
+    /// Rows that changed after `seq`, deleted ones too, in the order of their changes; with `after`, also those of this
+    /// `seq` whose id follows it, for one change may be of many rows.
     ///
     /// # Errors
     /// Overloaded when the store does not answer.
-    pub async fn changed_since(&self, resource: Resource, seq: i64, rows_max: usize) -> Result<Vec<Row>, Error> {
-        let sql = format!("SELECT {COLUMNS} FROM {} WHERE seq > $1 ORDER BY seq LIMIT $2", resource.table());
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(seq).bind(i64::try_from(rows_max).unwrap_or(i64::MAX));
+    pub async fn changed_since(
+        &self,
+        resource: Resource,
+        seq: i64,
+        after: Option<&str>,
+        rows_max: usize,
+    ) -> Result<Vec<Row>, Error> {
+        let table = resource.table();
+        let sql = match after {
+            None => format!("SELECT {COLUMNS} FROM {table} WHERE seq > $1 AND $2 = '' ORDER BY seq, id LIMIT $3"),
+            Some(_) => format!(
+                "SELECT {COLUMNS} FROM {table} WHERE seq >= $1 AND (seq > $1 OR id > $2) ORDER BY seq, id LIMIT $3"
+            ),
+        };
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(seq).bind(after.unwrap_or_default());
+        let query = query.bind(i64::try_from(rows_max).unwrap_or(i64::MAX));
         self.read(query.fetch_all(&self.pool)).await
     }
 
@@ -192,16 +207,32 @@ impl Store {
         rows.map_err(|error| StoreError::from(error).into())
     }
 
-    /// The row with this id or name.
+    /// The row with this id, else the one with this name. What no row can have finds nothing.
     ///
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn find(&self, resource: Resource, id_or_name: &str) -> Result<Option<Row>, Error> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {} WHERE (id = $1 OR name = $1) AND deleted_at IS NULL ORDER BY CASE WHEN id = $1 THEN 0 ELSE 1 END",
-            resource.table()
-        );
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id_or_name);
+        match self.by_id(resource, id_or_name).await? {
+            Some(row) => Ok(Some(row)),
+            None if !can_be_kept(id_or_name) => Ok(None),
+            None => {
+                let sql = by_name(resource);
+                let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id_or_name);
+                self.read(query.fetch_optional(&self.pool)).await
+            }
+        }
+    }
+
+    /// The row with this id.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn by_id(&self, resource: Resource, id: &str) -> Result<Option<Row>, Error> {
+        if !can_be_kept(id) {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {COLUMNS} FROM {} WHERE id = $1 AND deleted_at IS NULL", resource.table());
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(id);
         self.read(query.fetch_optional(&self.pool)).await
     }
 
@@ -212,6 +243,9 @@ impl Store {
     pub async fn page(&self, resource: Resource, page: PageOf<'_>) -> Result<Vec<Row>, Error> {
         let mut sql = format!("SELECT {COLUMNS} FROM {} WHERE deleted_at IS NULL", resource.table());
         let mut values = Vec::new();
+        if [page.after, page.team_id, page.user_id, page.agent_id].iter().any(|value| !can_be_kept(value)) {
+            return Ok(Vec::new());
+        }
         let filters = [
             ("id < ", page.after),
             ("team_id = ", page.team_id),
@@ -221,6 +255,10 @@ impl Store {
         for (condition, value) in filters.into_iter().filter(|(_, value)| !value.is_empty()) {
             values.push(value);
             sql.push_str(&format!(" AND {condition}${}", values.len()));
+            if condition.ends_with("_id = ") {
+                // As the partial index says.
+                sql.push_str(&format!(" AND {}<> ''", condition.trim_end_matches("= ")));
+            }
         }
         sql.push_str(&format!(" ORDER BY id DESC LIMIT {}", page.rows_max));
         let query = values.into_iter().fold(sqlx::query_as(AssertSqlSafe(sql)), sqlx::query::QueryAs::bind);
@@ -235,6 +273,16 @@ impl Store {
         let query = sqlx::query("UPDATE agents SET sealed = $3 WHERE id = $1 AND sealed = $2");
         self.read(query.bind(id).bind(was).bind(sealed).execute(&self.pool)).await.map(drop)
     }
+}
+
+/// The partial index is of rows with a name, and is only used by who says so.
+fn by_name(resource: Resource) -> String {
+    format!("SELECT {COLUMNS} FROM {} WHERE name = $1 AND name <> '' AND deleted_at IS NULL", resource.table())
+}
+
+/// PostgreSQL refuses NUL in a text; no id or name has control characters, or is long.
+pub(super) fn can_be_kept(text: &str) -> bool {
+    text.len() <= 512 && !text.chars().any(char::is_control)
 }
 
 /// A write that found another revision than the one it was made for.

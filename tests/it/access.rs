@@ -92,7 +92,10 @@ async fn lists_only_what_the_key_may_call() {
     ] {
         assert!(entry.get(member).is_some(), "{member} in {entry}");
     }
-    assert_eq!(entry["agent_card_params"]["url"], format!("{}/a2a/mine", gateway.base));
+    assert_eq!(entry["agent_card_params"]["url"], format!("{}/", agent.url), "to the administrator, who wrote it");
+    let called =
+        gateway.request(http::Method::GET, "/v1/agents", &[("x-api-key", "sk-all")], "").await.json()[0].clone();
+    assert_eq!(called["agent_card_params"]["url"], format!("{}/a2a/mine", gateway.base));
     assert_eq!(names("sk-alice").await, ["mine"]);
     assert_eq!(names("sk-nobody").await, Vec::<String>::new());
     assert_eq!(names("sk-all").await, ["mine", "theirs"]);

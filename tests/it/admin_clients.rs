@@ -124,7 +124,10 @@ async fn litellms_agents_are_made_read_replaced_merged_published_and_deleted() {
         (&made["litellm_params"]["api_key"], &made["static_headers"]["x-api-key"]),
         (&json!("[redacted]"), &json!("[redacted]"))
     );
-    assert!(!made.to_string().contains("sk-of-litellm") && !made["agent_card_params"].to_string().contains(&fake.url));
+    assert!(
+        !made.to_string().contains("sk-of-litellm") && made["agent_card_params"]["url"] == fake.url,
+        "to be written back: {made}"
+    );
     assert_eq!(gateway.call_as(KEY, &id).await, 200);
     assert_eq!(gateway.call_as(KEY, "My%20agent").await, 200);
     assert_eq!(fake.last().headers["x-api-key"], "hidden");
@@ -147,6 +150,21 @@ async fn litellms_agents_are_made_read_replaced_merged_published_and_deleted() {
     );
     gateway.call_as(KEY, &id).await;
     assert_eq!(fake.last().headers["x-api-key"], "hidden", "what was redacted stays");
+    // As it was read it can be written back.
+    let (status, again) = litellm(&gateway, KEY, Method::PUT, &path, merged.clone()).await;
+    assert_eq!((status, &again["agent_card_params"]), (200, &merged["agent_card_params"]), "{again}");
+    gateway.call_as(KEY, &id).await;
+    assert_eq!(fake.last().headers["x-api-key"], "hidden");
+    // What LiteLLM cannot say stays.
+    let more = json!({ "agent": { "id": id, "limits": { "callsMax": 7 }, "tags": ["t"] }, "updateMask": "limits.callsMax,tags" });
+    gateway.admin("AgentService/UpdateAgent", more).await;
+    litellm(&gateway, KEY, Method::PATCH, &path, json!({ "rpm_limit": 90, "enabled": null })).await;
+    let kept = gateway.admin("AgentService/GetAgent", json!({ "id": id })).await["agent"].clone();
+    assert_eq!(
+        (&kept["limits"], &kept["tags"]),
+        (&json!({ "requestsPerMinuteMax": 90, "callsMax": 7 }), &json!(["t"])),
+        "{kept}"
+    );
     let mut whole = config("Renamed", &fake.url);
     whole.as_object_mut().unwrap().remove("rpm_limit");
     whole.as_object_mut().unwrap().remove("static_headers");
@@ -189,6 +207,8 @@ async fn litellms_fields_that_restrict_are_enforced_or_refused_by_name() {
         ("guardrails", json!(null)),
         ("identity", json!({ "tenant_id": "x" })),
         ("tpm_limit", json!(5)),
+        ("blocked", json!(true)),
+        ("rpm_limit", json!(0)),
         ("session_rpm_limit", json!(5)),
         ("execution_mode", json!("delegated")),
         ("object_permission", json!({ "mcp_servers": ["x"] })),

@@ -84,7 +84,7 @@ async fn serve_serves_records_and_drains() {
     let port = free.local_addr().unwrap().port();
     drop(free);
     let config = file(&format!(
-        "listen: 127.0.0.1:{port}\nmaster_key: sk-serve\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}\n",
+        "listen: 127.0.0.1:{port}\nstore: {{url: memory}}\nmaster_key: sk-serve\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}\n",
         agent.url
     ));
     let mut command = switchboard();
@@ -121,7 +121,7 @@ async fn serve_serves_records_and_drains() {
 #[tokio::test]
 async fn serve_says_when_its_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = file(&format!("listen: {}\nmaster_key: sk-1\n", taken.local_addr().unwrap()));
+    let config = file(&format!("listen: {}\nmaster_key: sk-1\nstore: {{url: memory}}\n", taken.local_addr().unwrap()));
     let mut command = switchboard();
     command.args(["serve", "--config"]).arg(config.path());
     let output = run(command).await;

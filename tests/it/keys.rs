@@ -351,3 +351,68 @@ async fn a_flood_of_wrong_keys_is_held_up_and_right_ones_in_memory_go_on() {
     assert_eq!(gateway.call_as(KEY, "a").await, 200);
     gateway.finish().await;
 }
+
+#[tokio::test]
+async fn a_team_sees_its_agents_by_grants_and_only_those_who_rule_them_see_how_they_are_reached() {
+    let database = Database::sqlite();
+    let (fake, gateway) = three(&database).await;
+    gateway.admin("TeamService/CreateTeam", json!({ "team": { "id": "red", "grants": { "allAgents": true } } })).await;
+    let mut own = agent("own", &fake.url);
+    own["teamId"] = json!("red");
+    own["state"] = json!("AGENT_STATE_DRAFT");
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": own })).await;
+    let key =
+        async |alias: &str, role: &str| gateway.new_key(json!({ "alias": alias, "role": role, "teamId": "red" })).await;
+    let (caller, admin) = (key("caller", "ROLE_CALLER").await, key("admin", "ROLE_TEAM_ADMIN").await);
+    assert_eq!(gateway.admin_as(&caller, "AgentService/GetAgent", json!({ "id": "own" })).await.status, 404);
+    let whole = gateway.admin_as(&admin, "AgentService/GetAgent", json!({ "id": "own" })).await;
+    assert!(whole.text().contains(&fake.url), "{}", whole.text());
+    let bearer = format!("Bearer {admin}");
+    let listed = gateway.request(Method::GET, "/v1/agents", &[("authorization", &bearer)], "").await.json();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|a| a["agent_name"].clone()).collect();
+    assert_eq!(names, ["own"], "nobody else's, and nothing that it may not call");
+    // What it does not see it can neither grant nor have explained.
+    for (method, body, status) in [
+        ("KeyService/CreateKey", json!({ "key": { "grants": { "agents": ["a"] } } }), 400),
+        ("KeyService/CreateKey", json!({ "key": { "agentId": "a" } }), 400),
+        ("KeyService/CreateKey", json!({ "key": { "grants": { "accessGroups": ["g"] } } }), 403),
+        ("KeyService/CreateKey", json!({ "key": { "teamId": "nobody" } }), 403),
+        ("KeyService/ExplainAccess", json!({ "key": "caller", "agent": "a" }), 404),
+        ("KeyService/CreateKey", json!({ "key": { "grants": { "agents": ["own"] } } }), 200),
+    ] {
+        let answer = gateway.admin_as(&admin, method, body.clone()).await;
+        assert_eq!(answer.status, status, "{method} {body} {}", answer.text());
+    }
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn an_emergency_is_not_held_up_by_what_others_deleted() {
+    let database = Database::sqlite();
+    let (_fake, gateway) = three(&database).await;
+    gateway.admin("TeamService/CreateTeam", json!({ "team": { "id": "t", "grants": { "agents": ["a"] } } })).await;
+    let key = gateway.new_key(json!({ "alias": "k", "teamId": "t", "grants": { "agents": ["a"] } })).await;
+    gateway.admin("AgentService/UpdateAgent", json!({ "agent": { "id": "b", "teamId": "t" } })).await;
+    let id = gateway.admin("AgentService/GetAgent", json!({ "id": "a" })).await["agent"]["id"].clone();
+    gateway.admin("AgentService/DeleteAgent", json!({ "id": id })).await;
+    gateway.admin("TeamService/UpdateTeam", json!({ "team": { "id": "t", "blocked": true } })).await;
+    assert_eq!(gateway.call_as(&key, "b").await, 401);
+    gateway.admin("TeamService/DeleteTeam", json!({ "id": "t" })).await;
+    gateway.admin("AgentService/DisableAgent", json!({ "id": "b" })).await;
+    assert_eq!(gateway.call_as(KEY, "b").await, 404);
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn ids_that_no_row_can_have_find_nothing_on_either_database() {
+    for database in Database::both() {
+        let gateway = gateway(&database).await;
+        for id in ["\u{0}", "key_\u{0}", &"x".repeat(10_000), "' OR 1=1 --", "\u{202e}"] {
+            let answer = gateway.admin_as(KEY, "KeyService/GetKey", json!({ "id": id })).await;
+            assert_eq!(answer.status, 404, "{id:?} {}", answer.text());
+        }
+        let listed = gateway.admin("KeyService/ListKeys", json!({ "userId": "\u{0}" })).await;
+        assert_eq!(listed, json!({}));
+        gateway.finish().await;
+    }
+}

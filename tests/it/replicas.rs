@@ -149,10 +149,13 @@ async fn an_emergency_stop_cancels_the_tasks_that_are_followed() {
     let database = Database::sqlite();
     let gateway = gateway(&database).await;
     gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
-    let mut stream = open(&gateway, KEY, "a").await;
+    let grants = json!({ "agents": ["a"], "operations": ["SendStreamingMessage"] });
+    let key = gateway.new_key(json!({ "alias": "k", "grants": grants, "limits": { "callsMax": 1 } })).await;
+    let mut stream = open(&gateway, &key, "a").await;
     stream.frame().await.unwrap().unwrap();
     gateway.admin("AgentService/DisableAgent", json!({ "id": "a", "stopRunning": true })).await;
     rest(stream).await;
+    // Whatever its follower may do, and has used up.
     let canceled: Vec<_> = fake
         .calls()
         .iter()

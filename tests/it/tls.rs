@@ -63,8 +63,9 @@ async fn called(url: &str, authorities: &str) -> (Option<i32>, String) {
     let mut pem = tempfile::NamedTempFile::new().unwrap();
     pem.write_all(authorities.as_bytes()).unwrap();
     let mut config = tempfile::NamedTempFile::new().unwrap();
-    let text =
-        format!("listen: {address}\nmaster_key: sk-1\nagents:\n- {{name: a, url: '{url}', protocol_version: '1.0'}}\n");
+    let text = format!(
+        "listen: {address}\nmaster_key: sk-1\nstore: {{url: memory}}\nagents:\n- {{name: a, url: '{url}', protocol_version: '1.0'}}\n"
+    );
     config.write_all(text.as_bytes()).unwrap();
     let url = format!("http://{address}");
     tokio::task::spawn_blocking(move || {

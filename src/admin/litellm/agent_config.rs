@@ -14,14 +14,7 @@ const A2A_PROVIDERS: [&str; 2] = ["a2a", "a2a_agent"];
 
 /// An agent as the admin API has it, from LiteLLM's AgentConfig.
 pub(super) fn agent_of(body: &Fields<'_>, whole: &Value) -> Result<api::Agent, Error> {
-    body.refuse(&[
-        "identity",
-        "kill_switch",
-        "object_permission",
-        "tpm_limit",
-        "session_tpm_limit",
-        "session_rpm_limit",
-    ])?;
+    body.refuse(&crate::config::RESTRICTING)?;
     if body.text("execution_mode")?.is_some_and(|mode| mode != "autonomous") {
         return Err(Error::invalid(
             "execution_mode",
@@ -30,13 +23,7 @@ pub(super) fn agent_of(body: &Fields<'_>, whole: &Value) -> Result<api::Agent, E
     }
     let (card, params) =
         (body.inner("agent_card_params", "agent_card_params."), body.inner("litellm_params", "litellm_params."));
-    params.refuse(&[
-        "guardrails",
-        "max_budget_per_session",
-        "max_iterations",
-        "require_trace_id_on_calls_by_agent",
-        "require_trace_id_on_calls_to_agent",
-    ])?;
+    params.refuse(&crate::config::RESTRICTING)?;
     if let Some(provider) = params.text("custom_llm_provider")?.filter(|known| !A2A_PROVIDERS.contains(&known.as_str()))
     {
         let rule = format!("{provider} agents are not supported by this release, only agents that speak A2A are");
@@ -54,7 +41,8 @@ pub(super) fn agent_of(body: &Fields<'_>, whole: &Value) -> Result<api::Agent, E
         weight: 1,
         protocol_version: version(&params, "a2a_protocol_version")?,
         headers: body.pairs("static_headers")?.unwrap_or_default().into_iter().collect(),
-        allow_plaintext: true,
+        // Not LiteLLM's: it sends credentials anywhere.
+        allow_plaintext: body.flag("allow_plaintext")?.unwrap_or(false),
         ..Default::default()
     };
     Ok(api::Agent {
@@ -98,17 +86,78 @@ fn prices(params: &Fields<'_>) -> Result<Option<api::Prices>, Error> {
     Ok((prices != api::Prices::default()).then_some(prices))
 }
 
-/// What is shown of LiteLLM's own members: all but secrets.
+/// Members of `litellm_params` that are no secrets; of any other, only that it is there.
+const HARMLESS: [&str; 14] = [
+    "a2a_protocol_version",
+    "agent_card_path",
+    "api_base",
+    "cost_per_query",
+    "custom_llm_provider",
+    "input_cost_per_token",
+    "is_public",
+    "max_budget_per_session",
+    "max_iterations",
+    "model",
+    "output_cost_per_token",
+    "require_trace_id_on_calls_by_agent",
+    "require_trace_id_on_calls_to_agent",
+    "timeout",
+];
+
+/// What is kept and shown of LiteLLM's own members.
 fn kept(whole: &Value) -> Struct {
     let mut kept =
         json!({ "agent_card_params": whole["agent_card_params"], "litellm_params": whole["litellm_params"] });
     if let Some(params) = kept["litellm_params"].as_object_mut() {
-        let secrets = ["key", "secret", "token", "password", "credential"];
-        for (_, value) in params.iter_mut().filter(|(name, _)| secrets.iter().any(|secret| name.ends_with(secret))) {
-            *value = crate::registry::REDACTED.into();
+        for (name, value) in params.iter_mut() {
+            if !HARMLESS.contains(&name.as_str()) || value.is_object() || value.is_array() {
+                *value = crate::registry::REDACTED.into();
+            }
         }
     }
     serde_json::from_value(json!({ KEPT: kept })).unwrap_or_default()
+}
+
+/// The fields that LiteLLM's body can say.
+pub(super) fn every_path() -> Vec<String> {
+    let paths = WRITTEN.iter().flat_map(|(_, paths)| paths.iter());
+    let paths: std::collections::BTreeSet<&str> = paths.copied().collect();
+    paths.into_iter().map(str::to_owned).collect()
+}
+
+/// The fields that this body says something of.
+pub(super) fn paths_of(body: &Value) -> Vec<String> {
+    let is_said = |name: &str| body.get(name).is_some_and(|value| !value.is_null());
+    let said = WRITTEN.iter().filter(|(name, _)| is_said(name)).flat_map(|(_, paths)| paths.iter());
+    let said: std::collections::BTreeSet<&str> = said.copied().collect();
+    said.into_iter().map(str::to_owned).collect()
+}
+
+/// LiteLLM's members, and the fields that each is.
+const WRITTEN: [(&str, &[&str]); 8] = [
+    ("agent_name", &["name"]),
+    ("agent_card_params", &["description", "endpoints", "card_url", "serve_version", "metadata"]),
+    ("litellm_params", &["endpoints", "card_url", "public", "prices", "metadata"]),
+    ("static_headers", &["endpoints"]),
+    ("extra_headers", &["forward_headers"]),
+    ("access_group_ids", &["access_groups"]),
+    ("enabled", &["enabled"]),
+    ("rpm_limit", &["limits.requests_per_minute_max"]),
+];
+
+/// What LiteLLM's body cannot say of an endpoint or of metadata, as it was.
+pub(super) fn with_the_rest(patch: &mut api::Agent, before: &api::Agent) {
+    if let (Some(endpoint), Some(known)) = (patch.endpoints.first_mut(), before.endpoints.first()) {
+        endpoint.bindings.clone_from(&known.bindings);
+        endpoint.weight = known.weight;
+        endpoint.allow_plaintext |= known.allow_plaintext;
+    }
+    patch.endpoints.extend(before.endpoints.iter().skip(1).cloned());
+    if let (Some(metadata), Some(known)) = (&mut patch.metadata, &before.metadata) {
+        for (name, value) in known.fields.iter().filter(|(name, _)| *name != KEPT) {
+            metadata.fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
 }
 
 /// The body that LiteLLM's PATCH means: what is there, with what the patch says over it.
@@ -117,7 +166,10 @@ pub(super) fn merged(about: &api::Agent, patch: Value) -> Value {
     let mut body = json!({
         "agent_name": about.name,
         "agent_card_params": { "url": endpoint.url, "description": about.description },
-        "litellm_params": { "is_public": about.public },
+        "litellm_params": {
+            "is_public": about.public,
+            "a2a_protocol_version": about.endpoints.first().map(|endpoint| &endpoint.protocol_version).filter(|v| !v.is_empty()),
+        },
         "static_headers": endpoint.headers,
         "extra_headers": about.forward_headers,
         "access_group_ids": about.access_groups,

@@ -1,11 +1,16 @@
 //! `/v1/agents`, `/public/agent_hub` and `/v1/a2a/discover`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use super::agent_config::{agent_of, kept_member, merged};
+use super::agent_config::{agent_of, every_path, kept_member, merged, paths_of, with_the_rest};
 use super::fields::{self, Fields};
 use super::{Answer, answered, asked, known, ok, query};
 use crate::a2a::card::{rewritten, synthesised, write_hybrid, write_v1};
@@ -13,11 +18,19 @@ use crate::admin::Routes;
 use crate::bindings::{base_of, face};
 use crate::call::Caller;
 use crate::error::{Error, Kind};
+use crate::gateway::Gateway;
 use crate::proto::{FieldMask, admin as api};
 use crate::registry::Agent;
 
 /// Agents whose health is asked at once.
 const PROBED_AT_ONCE: usize = 8;
+/// Of one list.
+const PROBED_MAX: usize = 200;
+/// For one agent, and for all of a list; LiteLLM's own limits.
+const PROBE: Duration = Duration::from_secs(5);
+const PROBES: Duration = Duration::from_secs(30);
+/// Cards of the public hub, which anybody may ask for.
+const HUB_MAX: usize = 1_000;
 
 /// A bare array of the agents that the key may call; for administrators, of all.
 pub(super) async fn list(State(routes): State<Routes>, request: Request) -> Response {
@@ -26,8 +39,9 @@ pub(super) async fn list(State(routes): State<Routes>, request: Request) -> Resp
             let caller = known(&routes, &request).await?;
             let base = base_of(&routes.doors.gateway, &request);
             let gateway = &routes.doors.gateway;
-            let is_admin = routes.actor(caller.clone(), "KeyService/ListKeys").is_ok();
-            let mut agents = if is_admin { gateway.agents() } else { gateway.visible_agents(&caller) };
+            let actor = routes.actor(caller.clone(), "AgentService/ListAgents")?;
+            let mut agents = gateway.agents();
+            agents.retain(|agent| routes.admin.sees(&actor, agent));
             if let Some(text) = query(request.uri(), "query") {
                 let text = text.to_lowercase();
                 let has =
@@ -37,20 +51,26 @@ pub(super) async fn list(State(routes): State<Routes>, request: Request) -> Resp
                 agents.truncate(std::cmp::min(top, 100));
             }
             if query(request.uri(), "health_check").as_deref() == Some("true") {
-                let mut healthy = Vec::new();
-                for some in agents.chunks(PROBED_AT_ONCE) {
-                    let probes = some.iter().map(|agent| gateway.refresh_card(agent));
-                    let answers = futures_util::future::join_all(probes).await;
-                    healthy.extend(
-                        some.iter().zip(answers).filter(|(_, card)| card.is_ok()).map(|(agent, _)| agent.clone()),
-                    );
-                }
-                agents = healthy;
+                // For whoever may have cards read at all.
+                routes.actor(caller.clone(), "AgentService/RefreshAgentCard")?;
+                agents = healthy(gateway, agents).await;
             }
             ok(agents.iter().map(|agent| entry(&routes, &caller, agent, &base)).collect())
         }
         .await,
     )
+}
+
+/// Those whose card can be read now, a few at a time and all within one limit; of a long list, the first.
+async fn healthy(gateway: &Gateway, mut agents: Vec<Arc<Agent>>) -> Vec<Arc<Agent>> {
+    agents.truncate(PROBED_MAX);
+    let probe = |agent: Arc<Agent>| async move {
+        let card = timeout(PROBE, gateway.refresh_card(&agent)).await;
+        card.is_ok_and(|card| card.is_ok()).then_some(agent)
+    };
+    let probes = stream::iter(agents).map(probe).buffered(PROBED_AT_ONCE);
+    let deadline = Box::pin(tokio::time::sleep(PROBES));
+    probes.take_until(deadline).filter_map(std::future::ready).collect().await
 }
 
 pub(super) async fn one(State(routes): State<Routes>, Path(id): Path<String>, request: Request) -> Response {
@@ -98,25 +118,14 @@ async fn write(routes: &Routes, id: &str, request: Request, is_whole: bool) -> A
     let (caller, body) = asked(routes, request).await?;
     let actor = routes.actor(caller.clone(), "AgentService/UpdateAgent")?;
     let before = routes.admin.changeable_agent(&actor, id)?;
+    // What LiteLLM's body cannot say stays; of what it can, a replacement takes away what it leaves out.
+    let paths = if is_whole { every_path() } else { paths_of(&body) };
     let body = if is_whole { body } else { merged(&before.about, body) };
-    let patch = agent_of(&Fields::of(&body)?, &body)?;
-    let patch = api::Agent { id: before.id.to_string(), ..patch };
-    // What LiteLLM's body cannot say stays; what it can say and does not is taken away by a replacement.
-    let paths = [
-        "name",
-        "description",
-        "endpoints",
-        "card_url",
-        "serve_version",
-        "forward_headers",
-        "public",
-        "limits",
-        "prices",
-        "access_groups",
-        "metadata",
-        "enabled",
-    ];
-    let update_mask = Some(FieldMask { paths: paths.map(str::to_owned).to_vec() });
+    let mut patch = agent_of(&Fields::of(&body)?, &body)?;
+    with_the_rest(&mut patch, &before.about);
+    let provenance = before.about.provenance.clone();
+    let patch = api::Agent { id: before.id.to_string(), provenance, ..patch };
+    let update_mask = Some(FieldMask { paths });
     routes.admin.update_agent(&actor, api::UpdateAgentRequest { agent: Some(patch), update_mask }).await?;
     shown(routes, &caller, &before.id.0, &base, StatusCode::OK)
 }
@@ -189,7 +198,7 @@ pub(super) async fn hub(State(routes): State<Routes>, request: Request) -> Respo
     let base = base_of(&routes.doors.gateway, &request);
     let agents = routes.doors.gateway.agents();
     let public = agents.iter().filter(|agent| agent.about.public && agent.settings.is_served);
-    answered(ok(public.map(|agent| card(&routes, agent, &base)).collect()))
+    answered(ok(public.take(HUB_MAX).map(|agent| card(&routes, agent, &base)).collect()))
 }
 
 pub(super) async fn discover(State(routes): State<Routes>, request: Request) -> Response {
@@ -233,6 +242,16 @@ pub(in crate::admin) fn card(routes: &Routes, agent: &Agent, base_url: &str) -> 
     card
 }
 
+/// To those who rule the agent, the card as they wrote it, with the agent's address: they write it back.
+fn own_card(routes: &Routes, agent: &Agent, base_url: &str) -> Value {
+    let mut own = kept_member(&agent.about, "agent_card_params");
+    if !own.is_object() {
+        own = card(routes, agent, base_url);
+    }
+    own["url"] = agent.about.endpoints.first().map_or(Value::Null, |endpoint| endpoint.url.clone().into());
+    own
+}
+
 /// LiteLLM's AgentResponse, with its members in its order. Who only calls the agent sees nothing of how it is reached.
 fn entry(routes: &Routes, caller: &Caller, agent: &Agent, base_url: &str) -> Value {
     let about = &agent.about;
@@ -253,7 +272,7 @@ fn entry(routes: &Routes, caller: &Caller, agent: &Agent, base_url: &str) -> Val
         "agent_id": about.id,
         "agent_name": about.name,
         "litellm_params": params,
-        "agent_card_params": card(routes, agent, base_url),
+        "agent_card_params": if rules { own_card(routes, agent, base_url) } else { card(routes, agent, base_url) },
         "object_permission": null,
         "spend": 0.0,
         "tpm_limit": null,

@@ -51,7 +51,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(in crate::admin) fn count(&self, name: &str) -> Result<Option<u32>, Error> {
-        self.typed(name, "must be a whole number", |value| value.as_u64().and_then(|n| u32::try_from(n).ok()))
+        // There, 0 lets nothing pass; here it would be no limit.
+        let rule = "must be a whole number above 0; to let nothing pass, block it";
+        self.typed(name, rule, |value| value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0))
     }
 
     pub(in crate::admin) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Error> {
@@ -99,6 +101,16 @@ fn restricts(value: &Value) -> bool {
         Value::String(text) => !text.is_empty(),
         Value::Bool(true) | Value::Number(_) => true,
     }
+}
+
+/// The fields that a body says something of: a null says nothing.
+pub(super) fn said(body: &Value, written: &[(&str, &str)]) -> Vec<String> {
+    let is_said = |name: &str| {
+        let place = format!("/{}", name.replace('.', "/"));
+        body.pointer(&place).is_some_and(|value| !value.is_null())
+    };
+    let paths = written.iter().filter(|(theirs, _)| is_said(theirs)).map(|(_, ours)| (*ours).to_owned());
+    paths.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 /// What `object_permission` grants here; none if it says nothing of agents.

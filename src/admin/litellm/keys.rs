@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::fields::{self, Fields};
 use super::{Answer, answered, asked, known, ok, query};
-use crate::admin::{Actor, Routes};
+use crate::admin::{Actor, Routes, Scope};
 use crate::clock::Clock;
 use crate::config::key_hash;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(super) async fn generate(State(routes): State<Routes>, request: Request) -> 
             let fields = Fields::of(&body)?;
             let mut key = key_of(&fields)?;
             // There, a key of a team without grants of its own may what its team may.
-            if key.grants.is_none() && !key.team_id.is_empty() {
+            if key.grants.is_none() && (!key.team_id.is_empty() || actor.scope == Scope::Own) {
                 key.grants = Some(api::Grants { all_agents: true, ..Default::default() });
             }
             let secret = fields.text("key")?.unwrap_or_default();
@@ -49,17 +49,14 @@ pub(super) async fn update(State(routes): State<Routes>, request: Request) -> Re
                 ("metadata", "metadata"),
                 ("blocked", "blocked"),
                 ("duration", "expire_time"),
-                ("object_permission", "grants"),
-                ("access_group_ids", "grants"),
+                ("object_permission.agents", "grants.agents"),
+                ("object_permission.agents", "grants.all_agents"),
+                ("object_permission.agent_access_groups", "grants.access_groups"),
+                ("access_group_ids", "grants.access_groups"),
                 ("rpm_limit", "limits.requests_per_minute_max"),
                 ("max_parallel_requests", "limits.calls_max"),
             ];
-            let mut paths: Vec<_> = written
-                .iter()
-                .filter(|(theirs, _)| body.get(*theirs).is_some())
-                .map(|(_, ours)| (*ours).to_owned())
-                .collect();
-            paths.dedup();
+            let paths = fields::said(&body, &written);
             if paths.is_empty() {
                 let key = routes.admin.get_key(&actor, api::GetKeyRequest { id: patch.id }).await?;
                 return ok(shown(&key.key.unwrap_or_default()));
@@ -120,7 +117,7 @@ pub(super) async fn list(State(routes): State<Routes>, request: Request) -> Resp
             let actor = routes.actor(caller, "KeyService/ListKeys")?;
             let uri = request.uri().clone();
             let number = |name: &str, usual: u32| query(&uri, name).and_then(|n| n.parse().ok()).unwrap_or(usual);
-            let (page, size) = (number("page", 1).clamp(1, 10_000), number("size", 10).clamp(1, 100));
+            let (page, size) = (number("page", 1).clamp(1, 1_000), number("size", 10).clamp(1, 100));
             let text = |name: &str| query(&uri, name).unwrap_or_default();
             let mut asked = api::ListKeysRequest {
                 page_size: size,
@@ -130,18 +127,24 @@ pub(super) async fn list(State(routes): State<Routes>, request: Request) -> Resp
                 ..Default::default()
             };
             let mut found = api::ListKeysResponse::default();
-            for _ in 0..page {
+            let mut last = 0;
+            for at in 1..=page {
                 found = routes.admin.list_keys(&actor, asked.clone()).await?;
                 asked.page_token.clone_from(&found.next_page_token);
+                last = at;
                 if asked.page_token.is_empty() {
                     break;
                 }
+            }
+            if last < page {
+                // Past the end there is nothing, or a reader of pages would never end.
+                found.keys.clear();
             }
             let is_whole = text("return_full_object") == "true";
             let keys: Vec<Value> =
                 found.keys.iter().map(|key| if is_whole { shown(key) } else { key.hash.clone().into() }).collect();
             let more = u32::from(!found.next_page_token.is_empty());
-            ok(json!({ "keys": keys, "total_count": null, "current_page": page, "total_pages": page + more }))
+            ok(json!({ "keys": keys, "total_count": null, "current_page": page, "total_pages": last + more }))
         }
         .await,
     )

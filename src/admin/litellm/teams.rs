@@ -37,17 +37,14 @@ pub(super) async fn update(State(routes): State<Routes>, request: Request) -> Re
                 ("blocked", "blocked"),
                 ("metadata", "metadata"),
                 ("members_with_roles", "members"),
-                ("object_permission", "grants"),
-                ("access_group_ids", "grants"),
+                ("object_permission.agents", "grants.agents"),
+                ("object_permission.agents", "grants.all_agents"),
+                ("object_permission.agent_access_groups", "grants.access_groups"),
+                ("access_group_ids", "grants.access_groups"),
                 ("rpm_limit", "limits.requests_per_minute_max"),
                 ("max_parallel_requests", "limits.calls_max"),
             ];
-            let mut paths: Vec<_> = written
-                .iter()
-                .filter(|(theirs, _)| body.get(*theirs).is_some())
-                .map(|(_, ours)| (*ours).to_owned())
-                .collect();
-            paths.dedup();
+            let paths = fields::said(&body, &written);
             let update_mask = Some(FieldMask { paths });
             let updated =
                 routes.admin.update_team(&actor, api::UpdateTeamRequest { team: Some(patch), update_mask }).await?;

@@ -11,7 +11,7 @@ use super::service::Ticket;
 use super::{Protocol, framing, hand_over, refuse, unknown_type};
 use crate::bindings::arrival::arrival;
 use crate::bindings::respond::{self, error_response, other_verb};
-use crate::bindings::{Doors, closing, request};
+use crate::bindings::{ADMIN_BODY_BYTES_MAX, Doors, closing, request};
 use crate::call::{Caller, Form};
 use crate::error::{Error, Kind};
 use crate::operation::Version;
@@ -41,7 +41,7 @@ pub async fn serve(
     let mut framing = framing(&arrival.headers);
     let answered = async {
         let caller = gateway.identify(&arrival.headers, arrival.source).await?;
-        let body = request::read(gateway, arrival.received, body).await?;
+        let body = request::read_at_most(gateway, arrival.received, body, ADMIN_BODY_BYTES_MAX).await?;
         let body = if protocol == Protocol::WebText { super::web_text::decoded(&body)? } else { body };
         match message::read(gateway, &arrival, protocol, &framing, body).await? {
             Message::Whole(message) => answer(caller, form, message).await,
