@@ -155,7 +155,7 @@ impl Access {
         {
             return Ok(caller.clone());
         }
-        let now = self.clock.unix_micros();
+        let now = self.store.now();
         let key = if let Some(key) = self.keys.known(&hash, now) {
             self.is_fresh()?;
             key
@@ -215,7 +215,7 @@ impl Access {
     /// Overloaded when the store does not answer.
     pub async fn by_id(&self, key: &KeyId) -> Result<Option<Caller>, Error> {
         let Some(key) = self.keys.by_id(key, &self.store).await? else { return Ok(None) };
-        Ok(self.is_valid(&key, self.clock.unix_micros()).then(|| key.caller.clone()))
+        Ok(self.is_valid(&key, self.store.now()).then(|| key.caller.clone()))
     }
 
     /// The caller of the configuration with this name or id.
@@ -264,7 +264,7 @@ impl Access {
 
     /// How long until a time of day, in microseconds since 1970.
     pub fn until(&self, at: i64) -> Duration {
-        Duration::from_micros(u64::try_from(at.saturating_sub(self.clock.unix_micros())).unwrap_or(0))
+        Duration::from_micros(u64::try_from(at.saturating_sub(self.store.now())).unwrap_or(0))
     }
 
     /// What a caller's team may use.

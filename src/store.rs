@@ -9,6 +9,7 @@ use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -49,6 +50,10 @@ pub struct Store {
     patience: Duration,
     cipher: Cipher,
     clock: Clock,
+    /// How far the database's clock is ahead of ours, in microseconds; 0 but on PostgreSQL.
+    ahead: AtomicI64,
+    /// The latest time that was told. A clock that is set back reopens nothing.
+    latest: AtomicI64,
     /// Rung after each change made here, and when PostgreSQL tells of one made elsewhere.
     pub changed: Arc<Notify>,
     /// Held as long as the process has the SQLite file.
@@ -163,7 +168,7 @@ impl From<StoreError> for Error {
 /// An open transaction. Dropped, it is undone.
 pub struct Tx {
     inner: sqlx::Transaction<'static, Any>,
-    clock: Clock,
+    now: i64,
     wrote: bool,
 }
 
@@ -201,11 +206,14 @@ impl Store {
             patience: settings.timeout,
             cipher: Cipher::new(files.encryption_key, settings.encryption_keys_former.clone(), clock),
             clock,
+            ahead: AtomicI64::new(0),
+            latest: AtomicI64::new(0),
             changed: Arc::default(),
             _lock: files.lock,
         };
         store.migrate(settings.migrate).await?;
         store.prove_the_key().await?;
+        store.hear_the_time().await.map_err(|error| OpenError::Database(error.to_string()))?;
         Ok(store)
     }
 
@@ -239,6 +247,26 @@ impl Store {
                 .execute(&self.pool)
                 .await
                 .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Now, in microseconds since 1970, by the clock that all gateways on this database share, and never earlier than
+    /// what was told before.
+    pub fn now(&self) -> i64 {
+        let now = self.clock.unix_micros().saturating_add(self.ahead.load(Ordering::Relaxed));
+        self.latest.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Compares the clocks.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn hear_the_time(&self) -> Result<(), Error> {
+        if self.database == Database::Postgres {
+            let query = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
+            let theirs: i64 = self.read(sqlx::query_scalar(query).fetch_one(&self.pool)).await?;
+            self.ahead.store(theirs - self.clock.unix_micros(), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -298,7 +326,7 @@ impl Store {
             Database::Postgres => self.pool.begin().await?,
             Database::Sqlite | Database::Memory => self.pool.begin_with("BEGIN IMMEDIATE").await?,
         };
-        Ok(Tx { inner, clock: self.clock, wrote: false })
+        Ok(Tx { inner, now: self.now(), wrote: false })
     }
 
     /// A read outside a transaction, in bounded time.

@@ -35,7 +35,14 @@ pub(super) struct Common {
     )]
     url: url::Url,
     /// The key by which the gateway knows you; best in the environment, where no list of processes shows it.
-    #[arg(long, env = "SWITCHBOARD_KEY", hide_env_values = true, default_value = "", global = true)]
+    #[arg(
+        long,
+        env = "SWITCHBOARD_KEY",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
     gateway_key: String,
     /// How to print the answer.
     #[arg(long, value_enum, default_value = "table", global = true)]

@@ -47,6 +47,7 @@ impl Gateway {
         // One at a time, and whoever waited finds the work done.
         let mut known = self.known.lock().await;
         let revisions = self.store.revisions().await?;
+        self.store.hear_the_time().await?;
         if *known == revisions {
             self.access.heard();
             return Ok(());

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::endpoints::endpoints;
+use super::endpoints::{as_the_entry_says, endpoints};
 use crate::a2a::card;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -272,10 +272,8 @@ impl Cards {
 
     async fn fetch(&self, agent: &Agent, url: &Url) -> Result<AgentCard, ReadError> {
         let unusable = |why: String| ReadError::Unusable(why);
-        let mut to = Destination::registered(url)
-            .map_err(ReadError::Unreachable)?
-            .guarded_if(agent.settings.is_guarded)
-            .trusting(agent.settings.trust.clone());
+        let to = Destination::registered(url).map_err(ReadError::Unreachable)?;
+        let mut to = as_the_entry_says(agent, to);
         for _ in 0..=REDIRECTS_MAX {
             let mut request = Request::new(Pieces::empty());
             if registered_origin(agent, &to) {

@@ -135,7 +135,8 @@ fn registered(agent: &Agent) -> Destination {
     as_the_entry_says(agent, registered)
 }
 
-fn as_the_entry_says(agent: &Agent, to: Destination) -> Destination {
+/// An address with what the agent's entry says of the way to it.
+pub(super) fn as_the_entry_says(agent: &Agent, to: Destination) -> Destination {
     let settings = &agent.settings;
     to.guarded_if(settings.is_guarded).trusting(settings.trust.clone()).connecting_within(settings.timeouts.connect)
 }

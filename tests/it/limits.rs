@@ -157,6 +157,26 @@ async fn an_agents_own_timeouts_hold() {
         tokio::time::timeout(Duration::from_secs(5), stream.collect()).await.expect("it ends").unwrap().to_bytes();
     let text = String::from_utf8_lossy(&text).into_owned();
     assert!(text.contains("TASK_STATE_WORKING") && text.contains("DEADLINE_EXCEEDED"), "{text}");
+    // Nobody takes connections from its queue, which is full.
+    let full = tokio::net::TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(stream);
+        assert!(waiting.len() < 100, "the queue is full at some time");
+    }
+    let mut wanted = agent("connect", &format!("http://{address}"));
+    wanted["timeouts"] = json!({ "connectMs": 200 });
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
+    let begun = std::time::Instant::now();
+    let answer = gateway.rpc("connect", "SendMessage", message_v1("m")).await;
+    assert_eq!(answer["error"]["data"][0]["reason"], "UPSTREAM_UNAVAILABLE", "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "not after the ten seconds of all agents");
+
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut wanted = agent("first", &format!("http://{}", silent.local_addr().unwrap()));
     wanted["timeouts"] = json!({ "firstByteMs": 200 });

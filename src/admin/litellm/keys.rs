@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::fields::{self, Fields};
 use super::{Answer, answered, asked, known, ok, query};
 use crate::admin::{Actor, Routes, Scope};
-use crate::clock::Clock;
 use crate::config::key_hash;
 use crate::error::Error;
 use crate::proto::{FieldMask, admin as api};
@@ -19,7 +18,7 @@ pub(super) async fn generate(State(routes): State<Routes>, request: Request) -> 
             let (caller, body) = asked(&routes, request).await?;
             let actor = routes.actor(caller, "KeyService/CreateKey")?;
             let fields = Fields::of(&body)?;
-            let mut key = key_of(&fields)?;
+            let mut key = key_of(&fields, routes.admin.store().now())?;
             // There, a key of a team without grants of its own may what its team may.
             if key.grants.is_none() && (!key.team_id.is_empty() || actor.scope == Scope::Own) {
                 key.grants = Some(api::Grants { all_agents: true, ..Default::default() });
@@ -40,7 +39,7 @@ pub(super) async fn update(State(routes): State<Routes>, request: Request) -> Re
             let fields = Fields::of(&body)?;
             let id = id_of(&required(&fields)?);
             let (row, _) = routes.admin.visible_key(&actor, &id).await?;
-            let patch = api::Key { id: row.id, ..key_of(&fields)? };
+            let patch = api::Key { id: row.id, ..key_of(&fields, routes.admin.store().now())? };
             let written = [
                 ("key_alias", "alias"),
                 ("team_id", "team_id"),
@@ -231,7 +230,7 @@ fn id_of(key: &str) -> String {
     if is_hash || key.starts_with("key_") { key.to_owned() } else { key_hash(key) }
 }
 
-fn key_of(body: &Fields<'_>) -> Result<api::Key, Error> {
+fn key_of(body: &Fields<'_>, now: i64) -> Result<api::Key, Error> {
     body.refuse(&[
         "auto_rotate",
         "model_max_budget",
@@ -255,9 +254,7 @@ fn key_of(body: &Fields<'_>) -> Result<api::Key, Error> {
     let duration = body.text("duration")?.map(|text| {
         fields::seconds(&text).ok_or_else(|| Error::invalid("duration", "must be as in 30s, 5m, 24h or 30d"))
     });
-    let expire_time = duration
-        .transpose()?
-        .map(|seconds| time(Clock.unix_micros().saturating_add(seconds.saturating_mul(1_000_000))));
+    let expire_time = duration.transpose()?.map(|seconds| time(now.saturating_add(seconds.saturating_mul(1_000_000))));
     let text = |name: &str| Ok::<_, Error>(body.text(name)?.unwrap_or_default());
     Ok(api::Key {
         alias: text("key_alias")?,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 #[derive(Args)]
 pub(in crate::cli) struct Data {
     /// More members, as JSON of the schema: '{"limits":{"callsMax":5}}'.
-    #[arg(long, value_parser = object, default_value = "{}")]
+    #[arg(long, value_parser = object, default_value = "{}", hide_default_value = true)]
     data: Map<String, Value>,
 }
 
@@ -59,10 +59,10 @@ pub(in crate::cli) enum AgentCommand {
     /// List agents.
     List {
         /// Only those with this tag.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         tag: String,
         /// Only those with this text in their name or description.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         query: String,
     },
     /// Show one agent and its card.
@@ -77,7 +77,7 @@ pub(in crate::cli) enum AgentCommand {
         headers: Vec<(String, String)>,
         #[arg(long, value_delimiter = ',')]
         tags: Vec<String>,
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         description: String,
         #[command(flatten)]
         data: Data,
@@ -110,15 +110,17 @@ pub(in crate::cli) enum KeyCommand {
     /// List keys, the newest first.
     List {
         /// Only those of this team.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         team: String,
     },
     /// Show one key, by id, alias or hash.
     Show { id: String },
     /// Make a key; its value is shown this once.
     Create {
+        /// What its owner calls it.
         alias: String,
-        #[arg(long, default_value = "")]
+        /// The team that it belongs to, by id or name.
+        #[arg(long, default_value = "", hide_default_value = true)]
         team: String,
         /// What it may do beside calling agents.
         #[arg(long, value_parser = ["caller", "auditor", "publisher", "team-admin", "admin"], default_value = "caller")]
