@@ -117,6 +117,7 @@ fn version(text: &str) -> Result<Version, String> {
 
 /// Runs the command that the arguments name, and says with which code the process is to end.
 pub fn main() -> ExitCode {
+    small_pages();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -140,6 +141,12 @@ pub fn main() -> ExitCode {
         Command::Explain { command, common } => in_runtime(admin::explain(command, common)),
         Command::Demo(arguments) => in_runtime(serve::demo(arguments)),
     }
+}
+
+/// Where the system gives huge pages to everybody, each heap of a thread would hold two megabytes for its first kilobyte.
+fn small_pages() {
+    // An old kernel has no such switch, and nothing is lost.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn in_runtime(command: impl Future<Output = ExitCode>) -> ExitCode {

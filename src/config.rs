@@ -67,6 +67,8 @@ pub struct Settings {
     pub cards: CardSettings,
     pub outbound: OutboundSettings,
     pub log: LogSettings,
+    /// SHA-256 of the text that this was read from.
+    pub digest: [u8; 32],
     /// What was read and is not ours, such as the other sections of a LiteLLM file; for the operator to see.
     pub notes: Vec<String>,
 }

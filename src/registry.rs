@@ -145,14 +145,16 @@ impl Registry {
     pub async fn follow(&self, store: &Store) -> Result<Vec<AgentId>, Error> {
         const ROWS_MAX: usize = 500;
         let mut changed = Vec::new();
+        let mut seq = self.state.lock().expect("no code panics while holding this").seq;
         let mut after: Option<String> = None;
         loop {
-            let seq = self.state.lock().expect("no code panics while holding this").seq;
             let rows = store.changed_since(Resource::Agents, seq, after.as_deref(), ROWS_MAX).await?;
-            let Some(last) = rows.last() else { return Ok(changed) };
+            let Some(last) = rows.last() else {
+                self.state.lock().expect("no code panics while holding this").seq = seq;
+                return Ok(changed);
+            };
             let is_last = rows.len() < ROWS_MAX;
-            after = Some(last.id.clone());
-            let last = last.seq;
+            (seq, after) = (last.seq, Some(last.id.clone()));
             let mut state = self.state.lock().expect("no code panics while holding this");
             let mut snapshot = self.snapshot.load().as_ref().clone();
             for row in rows {
@@ -169,7 +171,10 @@ impl Registry {
                 }
                 changed.push(id);
             }
-            state.seq = last;
+            if is_last {
+                // At the end only: what fails half-way is read again from the beginning.
+                state.seq = seq;
+            }
             self.snapshot.store(Arc::new(snapshot));
             if is_last {
                 return Ok(changed);

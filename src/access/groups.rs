@@ -103,11 +103,13 @@ impl<T: FromRow> Table<T> {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
-        let mut after: Option<String> = None;
+        let (mut seq, mut after) = (self.seq.load(Ordering::Acquire), None::<String>);
         loop {
-            let seq = self.seq.load(Ordering::Acquire);
             let changed = store.changed_since(self.resource, seq, after.as_deref(), ROWS_MAX).await?;
-            let Some(last) = changed.last() else { return Ok(()) };
+            let Some(last) = changed.last() else {
+                self.seq.store(seq, Ordering::Release);
+                return Ok(());
+            };
             let mut rows = self.rows.load().as_ref().clone();
             for row in &changed {
                 match serde_json::from_str(&row.doc) {
@@ -123,9 +125,10 @@ impl<T: FromRow> Table<T> {
                 }
             }
             self.rows.store(Arc::new(rows));
-            self.seq.store(last.seq, Ordering::Release);
-            after = Some(last.id.clone());
+            (seq, after) = (last.seq, Some(last.id.clone()));
             if changed.len() < ROWS_MAX {
+                // At the end only: what fails half-way is read again from the beginning.
+                self.seq.store(seq, Ordering::Release);
                 return Ok(());
             }
         }

@@ -183,12 +183,13 @@ impl Keys {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
-        let mut after: Option<String> = None;
+        let (mut seq, mut after) = (self.seq.load(Ordering::Acquire), None::<String>);
         loop {
             let rows = store
                 .changed_since(Resource::Keys, self.seq.load(Ordering::Acquire), after.as_deref(), ROWS_MAX)
                 .await?;
             if rows.is_empty() {
+                self.seq.store(seq, Ordering::Release);
                 return Ok(());
             }
             // First, so that whoever reads one of them just now does not believe what they read.
@@ -199,9 +200,10 @@ impl Keys {
             // New values may be among the unknown.
             self.unknown.invalidate_all();
             let Some(last) = rows.last() else { return Ok(()) };
-            self.seq.store(last.seq, Ordering::Release);
-            after = Some(last.id.clone());
+            (seq, after) = (last.seq, Some(last.id.clone()));
             if rows.len() < ROWS_MAX {
+                // At the end only: what fails half-way is read again from the beginning.
+                self.seq.store(seq, Ordering::Release);
                 return Ok(());
             }
         }

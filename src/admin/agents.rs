@@ -158,7 +158,7 @@ impl Admin {
         let mut running = self.gateway.running_tasks(&agent.id);
         let shown = self.switched(actor, &request.id, false).await?;
         if request.stop_running {
-            // With those that began in between; from here on no more can.
+            // With those that began in between. A stream whose agent has not said its task yet cannot be told of.
             running.extend(self.gateway.running_tasks(&agent.id));
             self.gateway.cancel_tasks(&agent, running).await;
         }
@@ -170,6 +170,8 @@ impl Admin {
         let agent = self.changeable_agent(actor, id)?;
         let id = &agent.id.0;
         let written = move |mut tx: Tx| async move {
+            // Taking the number holds up every other writer, so what is read stays true.
+            tx.next_seq(Resource::Agents).await?;
             let before = kept::wanted::<api::Agent>(&mut tx, id, 0).await?;
             actor.must_rule(&before.team_id)?;
             let about = api::Agent { enabled: Some(enabled), ..kept::read(&before)? };

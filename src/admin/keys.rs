@@ -103,8 +103,7 @@ impl Admin {
         actor: &Actor,
         request: api::BlockKeyRequest,
     ) -> Result<api::BlockKeyResponse, Error> {
-        let (seen, key) = self.changeable_key(actor, &request.id).await?;
-        let key = self.write_key(actor, "block key", &seen, api::Key { blocked: true, ..key }, None).await?;
+        let key = self.set_blocked(actor, &request.id, true).await?;
         Ok(api::BlockKeyResponse { key: Some(key) })
     }
 
@@ -113,9 +112,26 @@ impl Admin {
         actor: &Actor,
         request: api::UnblockKeyRequest,
     ) -> Result<api::UnblockKeyResponse, Error> {
-        let (seen, key) = self.changeable_key(actor, &request.id).await?;
-        let key = self.write_key(actor, "unblock key", &seen, api::Key { blocked: false, ..key }, None).await?;
+        let key = self.set_blocked(actor, &request.id, false).await?;
         Ok(api::UnblockKeyResponse { key: Some(key) })
+    }
+
+    /// Writes this one field, whatever else changes at the same time: a key must not stay open over a lost race.
+    async fn set_blocked(&self, actor: &Actor, id: &str, blocked: bool) -> Result<api::Key, Error> {
+        let (seen, _) = self.changeable_key(actor, id).await?;
+        let id = &seen.id;
+        let written = move |mut tx: Tx| async move {
+            tx.next_seq(Resource::Keys).await?;
+            let before = kept::wanted::<api::Key>(&mut tx, id, 0).await?;
+            must_rule(actor, &before)?;
+            let key = api::Key { blocked, ..kept::read(&before)? };
+            let row = kept::update(&mut tx, actor, &before, &key, String::new()).await?;
+            let columns = tx.key_columns(id).await?;
+            Ok((tx, (row, columns)))
+        };
+        let (row, columns) = self.store().run_tx("block key", written).await?;
+        self.taken_over().await;
+        shown(&row, &columns)
     }
 
     pub async fn rotate_key(
@@ -143,6 +159,7 @@ impl Admin {
         let (id, revision) = (&row.id, request.revision);
         let deleted = move |mut tx: Tx| async move {
             let before = kept::wanted::<api::Key>(&mut tx, id, revision).await?;
+            must_rule(actor, &before)?;
             kept::delete(&mut tx, actor, Resource::Keys, &before).await?;
             Ok((tx, ()))
         };
@@ -278,12 +295,17 @@ impl Admin {
 
     async fn changeable_key(&self, actor: &Actor, id: &str) -> Result<(Row, api::Key), Error> {
         let (row, _) = self.visible_key(actor, id).await?;
-        let key: api::Key = kept::read(&row)?;
-        if actor.scope == Scope::Own && !actor.is_of(&row.team_id) || !actor.may_give(key.role()) {
-            return Err(actor.refused());
-        }
+        must_rule(actor, &row)?;
+        let key = kept::read(&row)?;
         Ok((row, key))
     }
+}
+
+/// That the key of a row is the actor's to change.
+fn must_rule(actor: &Actor, row: &Row) -> Result<(), Error> {
+    let key: api::Key = kept::read(row)?;
+    actor.must_rule(&row.team_id)?;
+    if actor.may_give(key.role()) { Ok(()) } else { Err(actor.refused()) }
 }
 
 /// The values of a key after a rotation.

@@ -113,9 +113,11 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         );
     }
     let enabled = section.text("enabled").unwrap_or_default().to_ascii_lowercase();
-    let rpm = section.parsed("rpm_limit", "write how many requests a minute", |text| {
-        text.parse::<u32>().map_err(|_| "must be a whole number".to_owned())
-    });
+    let rpm =
+        section.parsed("rpm_limit", "write how many requests a minute, or enabled: false to let none pass", |text| {
+            // There, 0 lets nothing pass; here it would be no limit.
+            text.parse::<u32>().ok().filter(|rpm| *rpm > 0).ok_or_else(|| "must be a whole number above 0".to_owned())
+        });
     let agent = AgentSettings {
         aliases: section.text("agent_id").into_iter().collect(),
         url: url

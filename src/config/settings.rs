@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::section::{Reader, Section};
@@ -27,7 +28,7 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
     })?;
     let reader = Reader { problems: RefCell::default(), environment };
     let root = Section::new(&reader, String::new(), Some(&user), Some(&defaults));
-    let settings = whole(root);
+    let settings = Settings { digest: Sha256::digest(text.as_bytes()).into(), ..whole(root) };
     let mut problems = reader.problems.into_inner();
     problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
     problems.dedup();
@@ -63,6 +64,7 @@ fn whole(root: Section<'_>) -> Settings {
         cards: cards(root.section("cards")),
         outbound: outbound(root.section("outbound")),
         log: log(root.section("log")),
+        digest: [0; 32],
         notes,
     };
     check::agents(&root, &settings.agents);

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
+use crate::call::AgentName;
 use crate::error::Error;
 use crate::store::Resource;
 
@@ -59,7 +60,7 @@ impl Gateway {
         self.access.heard();
         *known = revisions;
         drop(known);
-        for id in &agents {
+        for id in agents.iter().filter(|id| self.registry.find(&AgentName(Arc::clone(&id.0))).is_none()) {
             self.routing.forget(id);
         }
         self.changes.tell();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
@@ -19,14 +20,15 @@ impl Gateway {
     /// Takes over the agents and keys of the file whenever it changes, until `stop`. A file with problems changes
     /// nothing, and its problems are logged.
     pub async fn follow_file(self: Arc<Self>, path: PathBuf, stop: CancellationToken) {
-        let mut known = tokio::fs::read(&path).await.ok();
+        let mut known = self.settings.digest;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(ROUND) => {}
             }
             let Ok(now) = tokio::fs::read(&path).await else { continue };
-            if known.as_ref() == Some(&now) {
+            let digest: [u8; 32] = Sha256::digest(&now).into();
+            if known == digest {
                 continue;
             }
             tokio::time::sleep(SETTLED).await;
@@ -35,7 +37,7 @@ impl Gateway {
             }
             // What was read twice is what is believed, whatever the file is now.
             let text = String::from_utf8_lossy(&now).into_owned();
-            known = Some(now);
+            known = digest;
             let parsed = tokio::task::spawn_blocking(move || config::parse(&text, &|name| std::env::var(name).ok()));
             match parsed.await {
                 Ok(Ok(settings)) => self.reconfigure(&settings),

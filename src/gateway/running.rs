@@ -9,9 +9,9 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::access::Access;
-use crate::call::{AgentName, Call, CallId, Caller, Event, ExtensionUri, Form, TraceContext, WorkflowHint};
+use crate::call::{AgentName, Call, CallId, Caller, Event, Form, Peer, TraceContext, WorkflowHint};
 use crate::limits::Limits;
-use crate::operation::{Operation, Version};
+use crate::operation::{Binding, Operation, Version};
 use crate::proto;
 use crate::registry::{Agent, AgentId};
 
@@ -19,19 +19,25 @@ use crate::registry::{Agent, AgentId};
 const CANCELED_AT_ONCE: usize = 8;
 
 /// One task that somebody follows.
-#[derive(Clone)]
 pub struct RunningTask {
     task_id: String,
-    /// The stream's own call, in whose name the task is cancelled.
+    /// Who follows it, in whose name it is cancelled.
     caller: Caller,
-    peer: crate::call::Peer,
+    peer: Peer,
 }
 
-type Streams = Arc<Mutex<HashMap<CallId, (AgentId, Option<String>, Caller, crate::call::Peer)>>>;
+/// One open stream, as far as an emergency stop has to know it.
+struct Followed {
+    agent: AgentId,
+    /// None until an event names it.
+    task_id: Option<String>,
+    caller: Caller,
+    peer: Peer,
+}
 
-/// The open streams.
+/// The open streams, by their calls.
 #[derive(Clone, Default)]
-pub(super) struct Running(Streams);
+pub(super) struct Running(Arc<Mutex<HashMap<CallId, Followed>>>);
 
 /// One open stream; dropped with it.
 pub(super) struct Follows {
@@ -42,8 +48,8 @@ pub(super) struct Follows {
 
 impl Running {
     pub(super) fn follow(&self, call: &Call, agent: &AgentId) -> Follows {
-        let entry = (agent.clone(), None, call.caller.clone(), call.peer);
-        self.0.lock().expect("no code panics while holding this").insert(call.id, entry);
+        let followed = Followed { agent: agent.clone(), task_id: None, caller: call.caller.clone(), peer: call.peer };
+        self.0.lock().expect("no code panics while holding this").insert(call.id, followed);
         Follows { running: self.clone(), id: call.id, knows_task: false }
     }
 }
@@ -54,8 +60,8 @@ impl Follows {
         if let Some(task_id) = event.peek.task_id.as_ref().filter(|_| !self.knows_task) {
             self.knows_task = true;
             let mut streams = self.running.0.lock().expect("no code panics while holding this");
-            if let Some((_, known, _, _)) = streams.get_mut(&self.id) {
-                *known = Some(task_id.clone());
+            if let Some(followed) = streams.get_mut(&self.id) {
+                followed.task_id = Some(task_id.clone());
             }
         }
     }
@@ -71,9 +77,10 @@ impl Gateway {
     /// The tasks of an agent whose streams are open here.
     pub fn running_tasks(&self, agent: &AgentId) -> Vec<RunningTask> {
         let streams = self.running.0.lock().expect("no code panics while holding this");
-        let of_agent = streams.values().filter(|(id, ..)| id == agent);
-        let task = |(_, task_id, caller, peer): &(AgentId, Option<String>, Caller, crate::call::Peer)| {
-            Some(RunningTask { task_id: task_id.clone()?, caller: caller.clone(), peer: *peer })
+        let of_agent = streams.values().filter(|followed| followed.agent == *agent);
+        let task = |followed: &Followed| {
+            let task_id = followed.task_id.clone()?;
+            Some(RunningTask { task_id, caller: followed.caller.clone(), peer: followed.peer })
         };
         of_agent.filter_map(task).collect()
     }
@@ -118,12 +125,12 @@ impl Gateway {
             rpc_id: None,
             version: Version::V1_0,
             form: Form::Json(Version::V1_0),
-            binding: crate::operation::Binding::JsonRpc,
+            binding: Binding::JsonRpc,
             received: self.clock.instant(),
             deadline: Some(self.clock.instant() + self.settings.timeouts.drain),
             peer: task.peer,
             forwardable: http::HeaderMap::new(),
-            extensions: Vec::<ExtensionUri>::new(),
+            extensions: Vec::new(),
             trace: TraceContext::default(),
             workflow: WorkflowHint::default(),
             resume_after: None,

@@ -60,6 +60,9 @@ impl Right {
             }
             tokio::time::sleep(ASKED_AT_MOST_EVERY).await;
             self.changes.mark_unchanged();
+            if self.caller.expires_at.is_some_and(|at| self.access.until(at).is_zero()) {
+                return revoked();
+            }
             let refreshed = self.access.refreshed(&self.caller).await;
             // While the store is away, what was known holds; but a change was told, so it is asked again.
             is_unsure = refreshed.is_err();
@@ -86,6 +89,9 @@ impl Gateway {
     pub(super) fn until_the_end(&self, reply: Reply, held: Held, call: &Call) -> Reply {
         let Reply { meta, body: ReplyBody::Stream(events) } = reply else { return reply };
         let ending = self.ending.clone().cancelled_owned();
+        let mut changes = self.changes.listen();
+        // What changed while the agent was asked was not listened to.
+        changes.mark_changed();
         let right = Right {
             access: Arc::clone(&self.access),
             registry: Arc::clone(&self.registry),
@@ -93,7 +99,7 @@ impl Gateway {
             // By its id: another name is no other agent.
             agent: AgentName(Arc::clone(&held.agent.0)),
             rpc: call.operation.rpc(),
-            changes: self.changes.listen(),
+            changes,
         };
         let deadline = call.deadline;
         let ended = Box::pin(async move {

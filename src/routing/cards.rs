@@ -158,7 +158,10 @@ impl Cards {
 
     /// Forgets an agent that changed or is gone. Whoever reads its card just now keeps what they read to themselves.
     pub(super) fn forget(&self, agent: &AgentId) {
-        self.slots.write().expect("no code panics while holding this").remove(agent);
+        let mut slots = self.slots.write().expect("no code panics while holding this");
+        slots.remove(agent);
+        // A late call may have put one back for an agent that was gone already.
+        slots.retain(|_, slot| slot.agent.strong_count() > 0);
     }
 
     /// Reads a card now, whatever is known.
@@ -201,11 +204,17 @@ impl Cards {
         }
         drop(slots);
         let mut slots = self.slots.write().expect("no code panics while holding this");
-        let slot = slots.entry(agent.id.clone()).or_insert_with(|| Slot::of(agent));
-        if !is_its_own(slot) {
-            *slot = Slot::of(agent);
+        match slots.get(&agent.id) {
+            Some(slot) if is_its_own(slot) => Arc::clone(slot),
+            // Two values of one agent are in use for a moment, and nobody here knows which is the newer one: the one that
+            // is there stays until it is gone.
+            Some(slot) if slot.agent.strong_count() > 0 => Slot::of(agent),
+            _ => {
+                let slot = Slot::of(agent);
+                slots.insert(agent.id.clone(), Arc::clone(&slot));
+                slot
+            }
         }
-        Arc::clone(slot)
     }
 
     async fn read(&self, agent: &Arc<Agent>, slot: &Slot) -> Arc<Known> {

@@ -96,7 +96,8 @@ impl Files {
     fn sqlite(settings: &StoreSettings, configured: Option<EncryptionKey>, clock: Clock) -> Result<Self, OpenError> {
         let directory = DataDir::prepare(&settings.data_dir)?;
         let written = settings.url.expose();
-        let path = match written.strip_prefix("sqlite:").unwrap_or(written).trim_start_matches("//") {
+        let path = written.strip_prefix("sqlite:").unwrap_or(written);
+        let path = match path.strip_prefix("//").unwrap_or(path) {
             "" => directory.0.join("switchboard.db"),
             path => PathBuf::from(path),
         };

@@ -41,10 +41,7 @@ impl Tx {
         Ok(sqlx::query_as(COLUMNS_OF_ID).bind(id).fetch_one(&mut *self.inner).await?)
     }
 
-    /// Takes a value for one key, for good: a value that was ever a key's is never another's.
-    ///
-    /// # Errors
-    /// AlreadyExists when it is or was a key's.
+    /// Takes a value for one key, for good. False when it is or was a key's already.
     pub async fn take_hash(&mut self, hash: &str, key_id: &str) -> Result<bool, StoreError> {
         let insert = sqlx::query("INSERT INTO key_hashes (hash, key_id) VALUES ($1, $2) ON CONFLICT DO NOTHING");
         Ok(insert.bind(hash).bind(key_id).execute(&mut *self.inner).await?.rows_affected() == 1)

@@ -112,7 +112,7 @@ fn config(name: &str, url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn litellms_agents_are_made_read_replaced_merged_published_and_deleted() {
+async fn litellms_agents_are_made_read_and_merged() {
     let fake = echo().await;
     let database = Database::sqlite();
     let gateway = gateway(&database).await;
@@ -165,6 +165,44 @@ async fn litellms_agents_are_made_read_replaced_merged_published_and_deleted() {
         (&json!({ "requestsPerMinuteMax": 90, "callsMax": 7 }), &json!(["t"])),
         "{kept}"
     );
+    // Nulls say nothing, and what was changed by other ways is not brought back.
+    gateway.admin("AgentService/DisableAgent", json!({ "id": id })).await;
+    let nulls = json!({ "enabled": null, "static_headers": null, "agent_name": null });
+    assert_eq!(litellm(&gateway, KEY, Method::PATCH, &path, nulls).await.0, 200);
+    assert_eq!(gateway.call_as(KEY, &id).await, 404, "it stays disabled");
+    gateway.admin("AgentService/EnableAgent", json!({ "id": id })).await;
+    gateway
+        .admin(
+            "AgentService/UpdateAgent",
+            json!({ "agent": { "id": id }, "updateMask": "limits.requests_per_minute_max" }),
+        )
+        .await;
+    let more = json!({ "agent": { "id": id, "description": "by another way", "public": true } });
+    gateway.admin("AgentService/UpdateAgent", more).await;
+    let (status, patched) =
+        litellm(&gateway, KEY, Method::PATCH, &path, json!({ "litellm_params": { "cost_per_query": 0.5 } })).await;
+    assert_eq!((status, &patched["litellm_params"]["is_public"]), (200, &json!(true)), "{patched}");
+    let kept = gateway.admin("AgentService/GetAgent", json!({ "id": id })).await["agent"].clone();
+    assert_eq!(
+        (&kept["description"], &kept["limits"]),
+        (&json!("by another way"), &json!({ "callsMax": 7 })),
+        "{kept}"
+    );
+    assert_eq!((gateway.call_as(KEY, &id).await, &fake.last().headers["x-api-key"]), (200, &"hidden".parse().unwrap()));
+    gateway
+        .admin("AgentService/UpdateAgent", json!({ "agent": { "id": id, "public": false }, "updateMask": "public" }))
+        .await;
+    gateway.finish().await;
+}
+
+#[tokio::test]
+async fn litellms_agents_are_replaced_published_and_deleted() {
+    let fake = echo().await;
+    let database = Database::sqlite();
+    let gateway = gateway(&database).await;
+    let (_, made) = litellm(&gateway, KEY, Method::POST, "/v1/agents", config("My agent", &fake.url)).await;
+    let id = made["agent_id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/agents/{id}");
     let mut whole = config("Renamed", &fake.url);
     whole.as_object_mut().unwrap().remove("rpm_limit");
     whole.as_object_mut().unwrap().remove("static_headers");
@@ -204,7 +242,7 @@ async fn litellms_fields_that_restrict_are_enforced_or_refused_by_name() {
     let gateway = gateway(&database).await;
     let agents = [
         ("kill_switch", json!({ "url": "https://k" })),
-        ("guardrails", json!(null)),
+        ("guardrails", json!(["pii"])),
         ("identity", json!({ "tenant_id": "x" })),
         ("tpm_limit", json!(5)),
         ("blocked", json!(true)),
@@ -213,7 +251,7 @@ async fn litellms_fields_that_restrict_are_enforced_or_refused_by_name() {
         ("execution_mode", json!("delegated")),
         ("object_permission", json!({ "mcp_servers": ["x"] })),
     ];
-    for (field, value) in agents.into_iter().filter(|(_, value)| !value.is_null()) {
+    for (field, value) in agents {
         let mut body = config("a", "http://127.0.0.1:1");
         body[field] = value;
         let (status, refused) = litellm(&gateway, KEY, Method::POST, "/v1/agents", body).await;

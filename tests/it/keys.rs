@@ -315,7 +315,7 @@ async fn every_method_of_the_schema_is_in_the_table_of_roles_and_closed_to_stran
                 for content_type in ["application/json", "application/proto", "application/grpc-web+proto"] {
                     let answer = gateway.request(Method::POST, &path, &[("content-type", content_type)], "{}").await;
                     let is_refused = answer.status == 401
-                        || answer.status == 404
+                        || (spelling.ends_with('/') && answer.status == 404)
                         || answer.headers.get("grpc-status").is_some_and(|s| s == "16")
                         || answer.text().contains("grpc-status: 16");
                     assert!(is_refused, "{path} {content_type} {} {}", answer.status, answer.text());

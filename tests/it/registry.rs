@@ -316,7 +316,7 @@ async fn says_field_by_field_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_name_is_resolved_at_every_connection_and_private_addresses_are_refused() {
+async fn a_name_that_leads_to_a_private_address_is_refused_when_it_is_connected_to() {
     let fake = echo().await;
     let database = Database::sqlite();
     // Nothing private is allowed, and localhost is a name.

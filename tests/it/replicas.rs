@@ -103,7 +103,8 @@ async fn streams_end_on_both_gateways_when_the_right_to_them_does() {
         ("TeamService/UpdateTeam", json!({ "team": { "id": "t", "blocked": true } })),
         ("AgentService/DisableAgent", json!({ "id": "a" })),
     ];
-    let survivor = open(&two, KEY, "a").await;
+    let mut survivor = open(&two, KEY, "a").await;
+    survivor.frame().await.unwrap().unwrap();
     for (at, (method, mut body)) in endings.into_iter().enumerate() {
         let key = if method.starts_with("AgentService") { KEY.to_owned() } else { keys[at].clone() };
         let (here, there) = (open(&one, &key, "a").await, open(&two, &key, "a").await);
@@ -111,6 +112,10 @@ async fn streams_end_on_both_gateways_when_the_right_to_them_does() {
             let id = one.admin("KeyService/GetKey", json!({ "id": alias })).await["key"]["id"].clone();
             let place = if body["key"].is_object() { &mut body["key"]["id"] } else { &mut body["id"] };
             *place = id;
+        }
+        if method.starts_with("AgentService") {
+            let quiet = tokio::time::timeout(Duration::from_millis(50), survivor.frame()).await;
+            assert!(quiet.is_err(), "nothing so far concerned it");
         }
         one.admin(method, body).await;
         for stream in [here, there] {
@@ -416,4 +421,29 @@ async fn the_configuration_file_is_followed() {
     std::fs::write(process.config.path(), &text).unwrap();
     until(Duration::from_secs(5), async || names().await == ["a"]).await;
     assert!(new.admin("AgentService/ListAgents", &json!({})).await.is_err(), "the key is gone");
+}
+
+#[tokio::test]
+async fn a_right_that_is_lost_before_the_agent_answers_ends_the_stream_too() {
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let feeds = std::sync::Mutex::new(Vec::new());
+    let fake = FakeAgent::start(move |_| {
+        let (feed, reply) = FakeReply::fed();
+        asked.send(feed.clone()).unwrap();
+        feeds.lock().unwrap().push(feed);
+        reply
+    })
+    .await;
+    let database = Database::sqlite();
+    let gateway = gateway(&database).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    let key = gateway.new_key(json!({ "alias": "k", "grants": { "agents": ["a"] } })).await;
+    let (stream, ()) = tokio::join!(open(&gateway, &key, "a"), async {
+        let feed = is_asked.recv().await.unwrap();
+        gateway.admin("KeyService/BlockKey", json!({ "id": "k" })).await;
+        feed.send(event(1, TASK)).await.unwrap();
+    });
+    let text = rest(stream).await;
+    assert!(text.contains("PERMISSION_DENIED"), "{text}");
+    gateway.finish().await;
 }

@@ -134,11 +134,12 @@ pub(super) fn paths_of(body: &Value) -> Vec<String> {
 }
 
 /// LiteLLM's members, and the fields that each is.
-const WRITTEN: [(&str, &[&str]); 8] = [
+const WRITTEN: [(&str, &[&str]); 9] = [
     ("agent_name", &["name"]),
     ("agent_card_params", &["description", "endpoints", "card_url", "serve_version", "metadata"]),
     ("litellm_params", &["endpoints", "card_url", "public", "prices", "metadata"]),
     ("static_headers", &["endpoints"]),
+    ("allow_plaintext", &["endpoints"]),
     ("extra_headers", &["forward_headers"]),
     ("access_group_ids", &["access_groups"]),
     ("enabled", &["enabled"]),
@@ -146,11 +147,14 @@ const WRITTEN: [(&str, &[&str]); 8] = [
 ];
 
 /// What LiteLLM's body cannot say of an endpoint or of metadata, as it was.
-pub(super) fn with_the_rest(patch: &mut api::Agent, before: &api::Agent) {
+pub(super) fn with_the_rest(patch: &mut api::Agent, before: &api::Agent, body: &Value) {
+    let says_plaintext = body.get("allow_plaintext").is_some_and(Value::is_boolean);
     if let (Some(endpoint), Some(known)) = (patch.endpoints.first_mut(), before.endpoints.first()) {
         endpoint.bindings.clone_from(&known.bindings);
         endpoint.weight = known.weight;
-        endpoint.allow_plaintext |= known.allow_plaintext;
+        if !says_plaintext && endpoint.url == known.url {
+            endpoint.allow_plaintext = known.allow_plaintext;
+        }
     }
     patch.endpoints.extend(before.endpoints.iter().skip(1).cloned());
     if let (Some(metadata), Some(known)) = (&mut patch.metadata, &before.metadata) {
@@ -163,30 +167,37 @@ pub(super) fn with_the_rest(patch: &mut api::Agent, before: &api::Agent) {
 /// The body that LiteLLM's PATCH means: what is there, with what the patch says over it.
 pub(super) fn merged(about: &api::Agent, patch: Value) -> Value {
     let endpoint = about.endpoints.first().cloned().unwrap_or_default();
+    let version = Some(endpoint.protocol_version).filter(|version| !version.is_empty());
     let mut body = json!({
+        "agent_card_params": kept_member(about, "agent_card_params"),
+        "litellm_params": kept_member(about, "litellm_params"),
+    });
+    for own in ["agent_card_params", "litellm_params"] {
+        if !body[own].is_object() {
+            body[own] = json!({});
+        }
+    }
+    // What is kept is what was written once; what is in force may have been written since, by other ways.
+    let now = json!({
         "agent_name": about.name,
         "agent_card_params": { "url": endpoint.url, "description": about.description },
-        "litellm_params": {
-            "is_public": about.public,
-            "a2a_protocol_version": about.endpoints.first().map(|endpoint| &endpoint.protocol_version).filter(|v| !v.is_empty()),
-        },
+        "litellm_params": { "is_public": about.public, "a2a_protocol_version": version },
         "static_headers": endpoint.headers,
         "extra_headers": about.forward_headers,
         "access_group_ids": about.access_groups,
         "enabled": about.enabled,
-        "rpm_limit": about.limits.map(|limits| limits.requests_per_minute_max),
+        "rpm_limit": about.limits.map(|limits| limits.requests_per_minute_max).filter(|max| *max > 0),
     });
-    for own in ["agent_card_params", "litellm_params"] {
-        over(&mut body[own], kept_member(about, own));
-    }
+    over(&mut body, now);
     over(&mut body, patch);
     body
 }
 
+/// Lays one object over another; a null says nothing.
 fn over(target: &mut Value, patch: Value) {
     match (target.as_object_mut(), patch) {
         (Some(target), Value::Object(patch)) => {
-            for (name, value) in patch {
+            for (name, value) in patch.into_iter().filter(|(_, value)| !value.is_null()) {
                 // A card's skills are one value; the two objects of LiteLLM's are merged member by member.
                 match target
                     .get_mut(&name)

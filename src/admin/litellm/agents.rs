@@ -120,9 +120,13 @@ async fn write(routes: &Routes, id: &str, request: Request, is_whole: bool) -> A
     let before = routes.admin.changeable_agent(&actor, id)?;
     // What LiteLLM's body cannot say stays; of what it can, a replacement takes away what it leaves out.
     let paths = if is_whole { every_path() } else { paths_of(&body) };
+    if paths.is_empty() {
+        return shown(routes, &caller, &before.id.0, &base, StatusCode::OK);
+    }
+    let written = body.clone();
     let body = if is_whole { body } else { merged(&before.about, body) };
     let mut patch = agent_of(&Fields::of(&body)?, &body)?;
-    with_the_rest(&mut patch, &before.about);
+    with_the_rest(&mut patch, &before.about, &written);
     let provenance = before.about.provenance.clone();
     let patch = api::Agent { id: before.id.to_string(), provenance, ..patch };
     let update_mask = Some(FieldMask { paths });
@@ -266,7 +270,7 @@ fn entry(routes: &Routes, caller: &Caller, agent: &Agent, base_url: &str) -> Val
     json!({
         "identity": null,
         "identity_managed": false,
-        "enabled": agent.settings.is_served,
+        "enabled": if rules { about.enabled.unwrap_or(true) } else { agent.settings.is_served },
         "execution_mode": "autonomous",
         "jwt_auth_configured": false,
         "agent_id": about.id,

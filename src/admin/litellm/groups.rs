@@ -71,9 +71,7 @@ pub(super) async fn update(State(routes): State<Routes>, Path(id): Path<String>,
                 ("assigned_team_ids", "teams"),
                 ("assigned_key_ids", "keys"),
             ];
-            let paths =
-                written.iter().filter(|(theirs, _)| body.get(*theirs).is_some()).map(|(_, ours)| (*ours).to_owned());
-            let update_mask = Some(FieldMask { paths: paths.collect() });
+            let update_mask = Some(FieldMask { paths: fields::said(&body, &written) });
             let request = api::UpdateAccessGroupRequest { access_group: Some(patch), update_mask };
             let updated = routes.admin.update_access_group(&actor, request).await?;
             ok(shown(&updated.access_group.unwrap_or_default()))
