@@ -416,3 +416,21 @@ async fn ids_that_no_row_can_have_find_nothing_on_either_database() {
         gateway.finish().await;
     }
 }
+
+#[tokio::test]
+async fn credentials_in_several_headers_must_be_one_callers() {
+    let database = Database::sqlite();
+    let (_fake, gateway) = three(&database).await;
+    let key = async |alias: &str| gateway.new_key(json!({ "alias": alias, "grants": { "agents": ["a"] } })).await;
+    let (one, two) = (key("one").await, key("two").await);
+    let status = async |bearer: &str, other: &str| {
+        let bearer = format!("Bearer {bearer}");
+        let headers = [("authorization", bearer.as_str()), ("x-litellm-api-key", other)];
+        gateway.post_with("a", &headers, call("SendMessage", message_v1("m"))).await.status.as_u16()
+    };
+    assert_eq!((status(&one, &one).await, status(&one, &two).await, status(&one, "sk-nobody").await), (200, 401, 401));
+    // Two values of one key, for as long as both are its own.
+    let rotated = gateway.admin("KeyService/RotateKey", json!({ "id": "one", "overlapMs": 60_000 })).await;
+    assert_eq!(status(&one, rotated["secret"].as_str().unwrap()).await, 200);
+    gateway.finish().await;
+}
