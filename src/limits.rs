@@ -1,8 +1,8 @@
 //! How much a key, a team and an agent may use: requests per minute, calls at once, streams at once.
 //!
 //! A request is counted when its caller is known, before its body is read; a call reserves its slots before it is sent,
-//! and holds them until its last byte has left or its caller has gone, whichever ends what it holds upstream. All slots
-//! are taken or none is. Counts are this process's own: with several gateways each has its own.
+//! and holds them until its answer is there, a stream until its last event or until its caller has gone. All slots are
+//! taken or none is. Counts are this process's own: with several gateways each has its own.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,8 +24,8 @@ use window::Window;
 
 /// When a slot may be free again: calls are of any length, so this is a guess.
 const RETRY_SLOT: Duration = Duration::from_secs(1);
-/// Above this, meters that nobody uses are thrown away before a new one is made.
-const METERS_MAX: usize = 65_536;
+/// Up to here, meters that nobody uses are left where they are.
+const METERS_MIN: usize = 16_384;
 
 /// Whose use is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +56,16 @@ struct Meter {
 /// The meters of all who have a limit.
 #[derive(Debug)]
 pub struct Limits {
-    meters: Mutex<HashMap<Subject, Arc<Meter>>>,
+    meters: Mutex<Meters>,
     clock: Clock,
+}
+
+#[derive(Debug)]
+struct Meters {
+    by_subject: HashMap<Subject, Arc<Meter>>,
+    /// How many there are when those that nobody uses are thrown away next; twice what was left the last time, so that
+    /// it costs each new one little.
+    swept_at: usize,
 }
 
 /// A permitted call that has its slots. Routing and upstreams take nothing else.
@@ -112,7 +120,8 @@ impl Meter {
 
 impl Limits {
     pub fn new(clock: Clock) -> Self {
-        Self { meters: Mutex::default(), clock }
+        let meters = Meters { by_subject: HashMap::new(), swept_at: METERS_MIN };
+        Self { meters: Mutex::new(meters), clock }
     }
 
     /// Counts a request of `caller`, whose team may use `team`.
@@ -189,14 +198,15 @@ impl Limits {
 
     fn meter(&self, subject: Subject) -> Arc<Meter> {
         let mut meters = self.meters.lock().expect("no code panics while holding this");
-        if meters.len() >= METERS_MAX && !meters.contains_key(&subject) {
+        if meters.by_subject.len() >= meters.swept_at {
             let now = self.clock.instant();
-            meters.retain(|_, meter| {
+            meters.by_subject.retain(|_, meter| {
                 let requests = meter.requests.lock().expect("no code panics while holding this");
                 Arc::strong_count(meter) > 1 || !requests.is_empty(now)
             });
+            meters.swept_at = METERS_MIN.max(2 * meters.by_subject.len());
         }
-        Arc::clone(meters.entry(subject).or_default())
+        Arc::clone(meters.by_subject.entry(subject).or_default())
     }
 }
 

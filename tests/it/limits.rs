@@ -15,109 +15,114 @@ const TASK: &str = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_
 
 #[tokio::test]
 async fn refuses_above_the_requests_per_minute_of_key_team_and_agent_and_says_when_to_come_back() {
-    let database = Database::sqlite();
-    let fake = echo().await;
-    let gateway = gateway(&database).await;
-    let limited = |max: u32| json!({ "requestsPerMinuteMax": max });
-    for (name, max) in [("free", 0), ("slow", 2)] {
-        let mut wanted = agent(name, &fake.url);
-        wanted["limits"] = limited(max);
-        gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
-    }
-    let team = json!({ "team": { "id": "t", "name": "t", "grants": { "allAgents": true }, "limits": limited(3) } });
-    gateway.admin("TeamService/CreateTeam", team).await;
-    let key = async |alias: &str, team: &str, max: u32| {
-        let all = json!({ "allAgents": true });
-        gateway.new_key(json!({ "alias": alias, "teamId": team, "grants": all, "limits": limited(max) })).await
-    };
-    for (key, agent, limit) in [
-        (key("one", "", 2).await, "free", "key.requests_per_minute_max"),
-        (key("two", "", 0).await, "slow", "agent.requests_per_minute_max"),
-    ] {
-        assert_eq!((gateway.call_as(&key, agent).await, gateway.call_as(&key, agent).await), (200, 200));
-        let bearer = format!("Bearer {key}");
-        let refused =
-            gateway.post_with(agent, &[("authorization", &bearer)], call("SendMessage", message_v1("m"))).await;
-        assert_eq!(refused.status, 429, "{}", refused.text());
-        let detail = &refused.json()["error"]["data"][0];
-        assert_eq!((&detail["reason"], &detail["metadata"]["limit"]), (&json!("RATE_LIMITED"), &json!(limit)));
-        let number = |name: &str| refused.headers[name].to_str().unwrap().parse::<u32>().unwrap();
-        assert_eq!((number("ratelimit-limit"), number("ratelimit-remaining")), (2, 0));
-        assert!((1..=60).contains(&number("retry-after")) && number("ratelimit-reset") == number("retry-after"));
-        let rest = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let refused = gateway
-            .request(http::Method::POST, &format!("/a2a/{agent}/message:send"), &rest, message_v1("m").to_string())
-            .await;
-        assert_eq!((refused.status.as_u16(), &refused.json()["error"]["status"]), (429, &json!("RESOURCE_EXHAUSTED")));
-        let mut request = grpc_request::<switchboard::proto::SendMessageRequest>(bytes::Bytes::new());
-        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
-        request.metadata_mut().insert("a2a-agent", agent.parse().unwrap());
-        let status = gateway.grpc().send_message(request).await.unwrap_err();
-        if limit.starts_with("key") {
-            assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-            let details = switchboard::wire::status::details_of(&status);
-            assert!(details.iter().any(|(name, _)| name.ends_with("RetryInfo")), "{details:?}");
+    for database in Database::both() {
+        let fake = echo().await;
+        let gateway = gateway(&database).await;
+        let limited = |max: u32| json!({ "requestsPerMinuteMax": max });
+        for (name, max) in [("free", 0), ("slow", 2)] {
+            let mut wanted = agent(name, &fake.url);
+            wanted["limits"] = limited(max);
+            gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
         }
+        let team = json!({ "team": { "id": "t", "name": "t", "grants": { "allAgents": true }, "limits": limited(3) } });
+        gateway.admin("TeamService/CreateTeam", team).await;
+        let key = async |alias: &str, team: &str, max: u32| {
+            let all = json!({ "allAgents": true });
+            gateway.new_key(json!({ "alias": alias, "teamId": team, "grants": all, "limits": limited(max) })).await
+        };
+        for (key, agent, limit) in [
+            (key("one", "", 2).await, "free", "key.requests_per_minute_max"),
+            (key("two", "", 0).await, "slow", "agent.requests_per_minute_max"),
+        ] {
+            assert_eq!((gateway.call_as(&key, agent).await, gateway.call_as(&key, agent).await), (200, 200));
+            let bearer = format!("Bearer {key}");
+            let refused =
+                gateway.post_with(agent, &[("authorization", &bearer)], call("SendMessage", message_v1("m"))).await;
+            assert_eq!(refused.status, 429, "{}", refused.text());
+            let detail = &refused.json()["error"]["data"][0];
+            assert_eq!((&detail["reason"], &detail["metadata"]["limit"]), (&json!("RATE_LIMITED"), &json!(limit)));
+            let number = |name: &str| refused.headers[name].to_str().unwrap().parse::<u32>().unwrap();
+            assert_eq!((number("ratelimit-limit"), number("ratelimit-remaining")), (2, 0));
+            assert!((1..=60).contains(&number("retry-after")) && number("ratelimit-reset") == number("retry-after"));
+            let rest = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            let refused = gateway
+                .request(http::Method::POST, &format!("/a2a/{agent}/message:send"), &rest, message_v1("m").to_string())
+                .await;
+            assert_eq!(
+                (refused.status.as_u16(), &refused.json()["error"]["status"]),
+                (429, &json!("RESOURCE_EXHAUSTED"))
+            );
+            let mut request = grpc_request::<switchboard::proto::SendMessageRequest>(bytes::Bytes::new());
+            request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+            request.metadata_mut().insert("a2a-agent", agent.parse().unwrap());
+            let status = gateway.grpc().send_message(request).await.unwrap_err();
+            if limit.starts_with("key") {
+                assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+                let details = switchboard::wire::status::details_of(&status);
+                assert!(details.iter().any(|(name, _)| name.ends_with("RetryInfo")), "{details:?}");
+            }
+        }
+        let (x, y) = (key("x", "t", 0).await, key("y", "t", 0).await);
+        assert_eq!((gateway.call_as(&x, "free").await, gateway.call_as(&y, "free").await), (200, 200));
+        assert_eq!((gateway.call_as(&x, "free").await, gateway.call_as(&y, "free").await), (200, 429), "together");
+        assert_eq!(gateway.call_as(KEY, "free").await, 200);
+        gateway.finish().await;
     }
-    let (x, y) = (key("x", "t", 0).await, key("y", "t", 0).await);
-    assert_eq!((gateway.call_as(&x, "free").await, gateway.call_as(&y, "free").await), (200, 200));
-    assert_eq!((gateway.call_as(&x, "free").await, gateway.call_as(&y, "free").await), (200, 429), "together");
-    assert_eq!(gateway.call_as(KEY, "free").await, 200);
-    gateway.finish().await;
 }
 
 #[tokio::test]
 async fn refuses_above_the_calls_and_streams_at_once_and_gives_slots_back() {
-    let database = Database::sqlite();
-    let feeds = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let kept = std::sync::Arc::clone(&feeds);
-    let fake = FakeAgent::start(move |seen| {
-        if seen.json()["method"] == "SendStreamingMessage" {
-            let (feed, reply) = FakeReply::fed();
-            feed.try_send(event(1, TASK)).unwrap();
-            kept.lock().unwrap().push(feed);
-            return reply;
-        }
-        FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
-    })
-    .await;
-    let gateway = gateway(&database).await;
-    let mut wanted = agent("a", &fake.url);
-    wanted["limits"] = json!({ "callsMax": 3 });
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
-    let limits = json!({ "streamsMax": 1, "callsMax": 2 });
-    let key = gateway.new_key(json!({ "alias": "k", "grants": { "allAgents": true }, "limits": limits })).await;
+    for database in Database::both() {
+        let feeds = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let kept = std::sync::Arc::clone(&feeds);
+        let fake = FakeAgent::start(move |seen| {
+            if seen.json()["method"] == "SendStreamingMessage" {
+                let (feed, reply) = FakeReply::fed();
+                feed.try_send(event(1, TASK)).unwrap();
+                kept.lock().unwrap().push(feed);
+                return reply;
+            }
+            FakeReply::result(&seen, r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_COMPLETED"}}}"#)
+        })
+        .await;
+        let gateway = gateway(&database).await;
+        let mut wanted = agent("a", &fake.url);
+        wanted["limits"] = json!({ "callsMax": 3 });
+        gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
+        let limits = json!({ "streamsMax": 1, "callsMax": 2 });
+        let key = gateway.new_key(json!({ "alias": "k", "grants": { "allAgents": true }, "limits": limits })).await;
 
-    let first = open(&gateway, &key).await;
-    let second = open(&gateway, &key).await;
-    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 429), "one stream");
-    let text = String::from_utf8(second.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    assert!(text.contains("key.streams_max"), "{text}");
-    assert_eq!(gateway.call_as(&key, "a").await, 200, "a call beside the stream");
-    let (other, more, last) = (open(&gateway, KEY).await, open(&gateway, KEY).await, open(&gateway, KEY).await);
-    assert_eq!(
-        (other.status().as_u16(), more.status().as_u16(), last.status().as_u16()),
-        (200, 200, 429),
-        "three of the agent"
-    );
-    drop((first, other, more));
-    for _ in 0..100 {
-        if gateway.open_calls() == 0 {
-            break;
+        let first = open(&gateway, &key).await;
+        let second = open(&gateway, &key).await;
+        assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 429), "one stream");
+        let text = String::from_utf8(second.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        assert!(text.contains("key.streams_max"), "{text}");
+        assert_eq!(gateway.call_as(&key, "a").await, 200, "a call beside the stream");
+        let (other, more, last) = (open(&gateway, KEY).await, open(&gateway, KEY).await, open(&gateway, KEY).await);
+        assert_eq!(
+            (other.status().as_u16(), more.status().as_u16(), last.status().as_u16()),
+            (200, 200, 429),
+            "three of the agent"
+        );
+        drop((first, other, more));
+        for _ in 0..100 {
+            if gateway.open_calls() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let again = open(&gateway, &key).await;
-    assert_eq!(again.status(), 200, "the slots came back when the caller left");
-    drop(again);
-    feeds.lock().unwrap().clear();
-    for _ in 0..100 {
-        if gateway.open_calls() == 0 {
-            break;
+        let again = open(&gateway, &key).await;
+        assert_eq!(again.status(), 200, "the slots came back when the caller left");
+        drop(again);
+        feeds.lock().unwrap().clear();
+        for _ in 0..100 {
+            if gateway.open_calls() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        gateway.finish().await;
     }
-    gateway.finish().await;
 }
 
 async fn open(gateway: &TestGateway, key: &str) -> http::Response<hyper::body::Incoming> {

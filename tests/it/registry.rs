@@ -57,18 +57,19 @@ async fn registers_changes_and_removes_agents_for_the_next_call_and_across_resta
 
 #[tokio::test]
 async fn gives_a_reused_name_none_of_the_old_grants() {
-    let fake = echo().await;
-    let database = Database::sqlite();
-    let gateway = gateway(&database).await;
-    let make = json!({ "agent": agent("mine", &fake.url) });
-    let first = gateway.admin("AgentService/CreateAgent", make.clone()).await;
-    let key = gateway.new_key(json!({ "alias": "a", "grants": { "agents": ["mine"] } })).await;
-    assert_eq!(gateway.call_as(&key, "mine").await, 200);
-    gateway.admin("AgentService/DeleteAgent", json!({ "id": first["agent"]["id"] })).await;
-    let second = gateway.admin("AgentService/CreateAgent", make).await;
-    assert_ne!(first["agent"]["id"], second["agent"]["id"]);
-    assert_eq!((gateway.call_as(&key, "mine").await, gateway.call_as(KEY, "mine").await), (404, 200));
-    gateway.finish().await;
+    for database in Database::both() {
+        let fake = echo().await;
+        let gateway = gateway(&database).await;
+        let make = json!({ "agent": agent("mine", &fake.url) });
+        let first = gateway.admin("AgentService/CreateAgent", make.clone()).await;
+        let key = gateway.new_key(json!({ "alias": "a", "grants": { "agents": ["mine"] } })).await;
+        assert_eq!(gateway.call_as(&key, "mine").await, 200);
+        gateway.admin("AgentService/DeleteAgent", json!({ "id": first["agent"]["id"] })).await;
+        let second = gateway.admin("AgentService/CreateAgent", make).await;
+        assert_ne!(first["agent"]["id"], second["agent"]["id"]);
+        assert_eq!((gateway.call_as(&key, "mine").await, gateway.call_as(KEY, "mine").await), (404, 200));
+        gateway.finish().await;
+    }
 }
 
 #[tokio::test]
@@ -146,173 +147,182 @@ async fn opens_what_a_former_encryption_key_sealed_and_refuses_a_wrong_one() {
 
 #[tokio::test]
 async fn the_configuration_cannot_be_shadowed_or_edited() {
-    let fake = echo().await;
-    let database = Database::sqlite();
-    let config = format!(
-        "{}outbound: {{allow: [127.0.0.0/8]}}\nagents:\n- {{name: fixed, aliases: [f], url: '{}'}}\n",
-        database.yaml, fake.url
-    );
-    let gateway = TestGateway::start(&config).await;
-    for clash in [agent("fixed", &fake.url), agent("f", &fake.url)] {
-        let refused = gateway.admin_as(KEY, "AgentService/CreateAgent", json!({ "agent": clash })).await;
-        assert_eq!((refused.status.as_u16(), refused.json()["code"].as_str()), (409, Some("already_exists")));
-    }
-    for (method, body) in [
-        ("AgentService/UpdateAgent", json!({ "agent": { "id": "fixed", "description": "x" } })),
-        ("AgentService/DeleteAgent", json!({ "id": "fixed" })),
-        ("AgentService/DisableAgent", json!({ "id": "fixed" })),
-    ] {
-        let refused = gateway.admin_as(KEY, method, body).await;
-        assert_eq!(refused.status, 403, "{method} {}", refused.text());
-        assert!(refused.text().contains("in the configuration file"), "{}", refused.text());
-    }
-    let listed = gateway.admin("AgentService/ListAgents", json!({})).await;
-    assert_eq!(listed["agents"][0]["source"], "AGENT_SOURCE_CONFIG");
-    gateway.finish().await;
+    for database in Database::both() {
+        let fake = echo().await;
+        let config = format!(
+            "{}outbound: {{allow: [127.0.0.0/8]}}\nagents:\n- {{name: fixed, aliases: [f], url: '{}'}}\n",
+            database.yaml, fake.url
+        );
+        let gateway = TestGateway::start(&config).await;
+        for clash in [agent("fixed", &fake.url), agent("f", &fake.url)] {
+            let refused = gateway.admin_as(KEY, "AgentService/CreateAgent", json!({ "agent": clash })).await;
+            assert_eq!((refused.status.as_u16(), refused.json()["code"].as_str()), (409, Some("already_exists")));
+        }
+        for (method, body) in [
+            ("AgentService/UpdateAgent", json!({ "agent": { "id": "fixed", "description": "x" } })),
+            ("AgentService/DeleteAgent", json!({ "id": "fixed" })),
+            ("AgentService/DisableAgent", json!({ "id": "fixed" })),
+        ] {
+            let refused = gateway.admin_as(KEY, method, body).await;
+            assert_eq!(refused.status, 403, "{method} {}", refused.text());
+            assert!(refused.text().contains("in the configuration file"), "{}", refused.text());
+        }
+        let listed = gateway.admin("AgentService/ListAgents", json!({})).await;
+        assert_eq!(listed["agents"][0]["source"], "AGENT_SOURCE_CONFIG");
+        gateway.finish().await;
 
-    // One that was in the store before the configuration took its name is reached by its id alone.
-    let gateway = self::gateway(&database).await;
-    let made = gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("fixed", &fake.url) })).await;
-    gateway.finish().await;
-    let gateway = TestGateway::start(&config).await;
-    let listed = gateway.admin("AgentService/GetAgent", json!({ "id": "fixed" })).await;
-    assert_eq!(listed["agent"]["source"], "AGENT_SOURCE_CONFIG");
-    let by_id = gateway.admin("AgentService/GetAgent", json!({ "id": made["agent"]["id"] })).await;
-    assert_eq!(by_id["agent"]["source"], "AGENT_SOURCE_STORE");
-    gateway.finish().await;
+        // One that was in the store before the configuration took its name is reached by its id alone.
+        let gateway = self::gateway(&database).await;
+        let made = gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("fixed", &fake.url) })).await;
+        gateway.finish().await;
+        let gateway = TestGateway::start(&config).await;
+        let listed = gateway.admin("AgentService/GetAgent", json!({ "id": "fixed" })).await;
+        assert_eq!(listed["agent"]["source"], "AGENT_SOURCE_CONFIG");
+        let by_id = gateway.admin("AgentService/GetAgent", json!({ "id": made["agent"]["id"] })).await;
+        assert_eq!(by_id["agent"]["source"], "AGENT_SOURCE_STORE");
+        gateway.finish().await;
+    }
 }
 
 #[tokio::test]
 async fn lists_by_name_in_pages_whose_tokens_are_good_for_nothing_else() {
-    let database = Database::sqlite();
-    let gateway = gateway(&database).await;
-    for at in 0..5 {
-        let mut wanted = agent(&format!("a{at}"), "http://127.0.0.1:1");
-        wanted["tags"] = json!([if at % 2 == 0 { "even" } else { "odd" }]);
-        wanted["capabilities"] = json!(["echo"]);
-        gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
-    }
-    let (mut names, mut token, mut tokens) = (Vec::new(), String::new(), Vec::new());
-    loop {
-        let page = gateway.admin("AgentService/ListAgents", json!({ "pageSize": 2, "pageToken": token })).await;
-        names.extend(page["agents"].as_array().unwrap().iter().map(|a| a["name"].as_str().unwrap().to_owned()));
-        token = page["nextPageToken"].as_str().unwrap_or_default().to_owned();
-        if token.is_empty() {
-            break;
+    for database in Database::both() {
+        let gateway = gateway(&database).await;
+        for at in 0..5 {
+            let mut wanted = agent(&format!("a{at}"), "http://127.0.0.1:1");
+            wanted["tags"] = json!([if at % 2 == 0 { "even" } else { "odd" }]);
+            wanted["capabilities"] = json!(["echo"]);
+            gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
         }
-        tokens.push(token.clone());
-    }
-    assert_eq!(names, ["a0", "a1", "a2", "a3", "a4"]);
-    let even =
-        gateway.admin("AgentService/ListAgents", json!({ "tag": "even", "capability": "echo", "query": "A" })).await;
-    assert_eq!(even["agents"].as_array().unwrap().len(), 3);
+        let (mut names, mut token, mut tokens) = (Vec::new(), String::new(), Vec::new());
+        loop {
+            let page = gateway.admin("AgentService/ListAgents", json!({ "pageSize": 2, "pageToken": token })).await;
+            names.extend(page["agents"].as_array().unwrap().iter().map(|a| a["name"].as_str().unwrap().to_owned()));
+            token = page["nextPageToken"].as_str().unwrap_or_default().to_owned();
+            if token.is_empty() {
+                break;
+            }
+            tokens.push(token.clone());
+        }
+        assert_eq!(names, ["a0", "a1", "a2", "a3", "a4"]);
+        let even = gateway
+            .admin("AgentService/ListAgents", json!({ "tag": "even", "capability": "echo", "query": "A" }))
+            .await;
+        assert_eq!(even["agents"].as_array().unwrap().len(), 3);
 
-    let other = gateway.new_key(json!({ "alias": "auditor", "role": "ROLE_AUDITOR" })).await;
-    let with_filter = json!({ "pageSize": 2, "pageToken": tokens[0], "tag": "even" });
-    for (key, method, body) in [
-        (KEY, "AgentService/ListAgents", with_filter),
-        (KEY, "AgentService/ListAgents", json!({ "pageToken": "nonsense" })),
-        (KEY, "KeyService/ListKeys", json!({ "pageToken": tokens[0] })),
-        (&*other, "AgentService/ListAgents", json!({ "pageSize": 2, "pageToken": tokens[0] })),
-        (KEY, "AgentService/ListAgents", json!({ "pageSize": 1001 })),
-    ] {
-        let refused = gateway.admin_as(key, method, body).await;
-        assert_eq!(
-            (refused.status.as_u16(), refused.json()["code"].as_str()),
-            (400, Some("invalid_argument")),
-            "{method}"
-        );
+        let other = gateway.new_key(json!({ "alias": "auditor", "role": "ROLE_AUDITOR" })).await;
+        let with_filter = json!({ "pageSize": 2, "pageToken": tokens[0], "tag": "even" });
+        for (key, method, body) in [
+            (KEY, "AgentService/ListAgents", with_filter),
+            (KEY, "AgentService/ListAgents", json!({ "pageToken": "nonsense" })),
+            (KEY, "KeyService/ListKeys", json!({ "pageToken": tokens[0] })),
+            (&*other, "AgentService/ListAgents", json!({ "pageSize": 2, "pageToken": tokens[0] })),
+            (KEY, "AgentService/ListAgents", json!({ "pageSize": 1001 })),
+        ] {
+            let refused = gateway.admin_as(key, method, body).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.json()["code"].as_str()),
+                (400, Some("invalid_argument")),
+                "{method}"
+            );
+        }
+        gateway.finish().await;
     }
-    gateway.finish().await;
 }
 
 #[tokio::test]
 async fn refuses_what_was_changed_since() {
-    let database = Database::sqlite();
-    let gateway = gateway(&database).await;
-    let made = gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", "http://127.0.0.1:1") })).await;
-    let id = made["agent"]["id"].clone();
-    let update = |revision: u32, text: &str| json!({ "agent": { "id": id, "description": text, "provenance": { "revision": revision } } });
-    gateway.admin("AgentService/UpdateAgent", update(1, "first")).await;
-    for (method, body) in [
-        ("AgentService/UpdateAgent", update(1, "late")),
-        ("AgentService/DeleteAgent", json!({ "id": id, "revision": "1" })),
-    ] {
-        let refused = gateway.admin_as(KEY, method, body).await;
+    for database in Database::both() {
+        let gateway = gateway(&database).await;
+        let made =
+            gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", "http://127.0.0.1:1") })).await;
+        let id = made["agent"]["id"].clone();
+        let update = |revision: u32, text: &str| json!({ "agent": { "id": id, "description": text, "provenance": { "revision": revision } } });
+        gateway.admin("AgentService/UpdateAgent", update(1, "first")).await;
+        for (method, body) in [
+            ("AgentService/UpdateAgent", update(1, "late")),
+            ("AgentService/DeleteAgent", json!({ "id": id, "revision": "1" })),
+        ] {
+            let refused = gateway.admin_as(KEY, method, body).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.json()["code"].as_str()),
+                (409, Some("aborted")),
+                "{}",
+                refused.text()
+            );
+        }
+        let now = gateway.admin("AgentService/GetAgent", json!({ "id": id })).await;
         assert_eq!(
-            (refused.status.as_u16(), refused.json()["code"].as_str()),
-            (409, Some("aborted")),
-            "{}",
-            refused.text()
+            (&now["agent"]["description"], &now["agent"]["provenance"]["revision"]),
+            (&json!("first"), &json!("2"))
         );
+        gateway.finish().await;
     }
-    let now = gateway.admin("AgentService/GetAgent", json!({ "id": id })).await;
-    assert_eq!((&now["agent"]["description"], &now["agent"]["provenance"]["revision"]), (&json!("first"), &json!("2")));
-    gateway.finish().await;
 }
 
 #[tokio::test]
 async fn says_field_by_field_what_is_wrong() {
-    let database = Database::sqlite();
-    let gateway = gateway(&database).await;
-    let with = |more: Value| {
-        let mut wanted = agent("a", "http://127.0.0.1:1");
-        for (name, value) in more.as_object().unwrap() {
-            wanted[name.as_str()] = value.clone();
+    for database in Database::both() {
+        let gateway = gateway(&database).await;
+        let with = |more: Value| {
+            let mut wanted = agent("a", "http://127.0.0.1:1");
+            for (name, value) in more.as_object().unwrap() {
+                wanted[name.as_str()] = value.clone();
+            }
+            wanted
+        };
+        let endpoint = |more: Value| {
+            let mut endpoint = json!({ "url": "http://127.0.0.1:1" });
+            for (name, value) in more.as_object().unwrap() {
+                endpoint[name.as_str()] = value.clone();
+            }
+            with(json!({ "endpoints": [endpoint] }))
+        };
+        let cases = [
+            (with(json!({ "name": "" })), "agent.name"),
+            (with(json!({ "name": "a b" })), "agent.name"),
+            (with(json!({ "name": "a'; DROP TABLE agents; --" })), "agent.name"),
+            (with(json!({ "name": "agents" })), "agent.name"),
+            (with(json!({ "name": "agt_1" })), "agent.name"),
+            (with(json!({ "aliases": ["a/b"] })), "agent.aliases[0]"),
+            (with(json!({ "endpoints": [] })), "agent.endpoints"),
+            (with(json!({ "nonsense": 1 })), "agent.nonsense"),
+            (with(json!({ "tags": [7] })), "agent.tags[0]"),
+            (with(json!({ "teamId": "nobody" })), "agent.team_id"),
+            (with(json!({ "accessGroups": ["nobody"] })), "agent.access_groups[0]"),
+            (with(json!({ "forwardHeaders": ["authorization"] })), "agent.forward_headers[0]"),
+            (with(json!({ "limits": { "budgetMicros": "5" } })), "agent.limits.budget_micros"),
+            (with(json!({ "serveVersion": "2.0" })), "agent.serve_version"),
+            (endpoint(json!({ "url": "ftp://x" })), "agent.endpoints[0].url"),
+            (endpoint(json!({ "url": "http://user:pass@x" })), "agent.endpoints[0].url"),
+            (endpoint(json!({ "url": "http://10.1.2.3" })), "agent.endpoints[0].url"),
+            (endpoint(json!({ "url": "http://169.254.169.254/latest" })), "agent.endpoints[0].url"),
+            (endpoint(json!({ "bindings": ["soap"] })), "agent.endpoints[0].bindings"),
+            (endpoint(json!({ "headers": { "x": "a\r\nb: c" } })), "agent.endpoints[0].headers[\"x\"]"),
+            (endpoint(json!({ "headers": { "x": "env:HOME" } })), "agent.endpoints[0].headers[\"x\"]"),
+            (endpoint(json!({ "headers": { "x": "file:/etc/passwd" } })), "agent.endpoints[0].headers[\"x\"]"),
+            (endpoint(json!({ "headers": { "host": "x" } })), "agent.endpoints[0].headers[\"host\"]"),
+        ];
+        for (wanted, field) in cases {
+            let refused = gateway.admin_as(KEY, "AgentService/CreateAgent", json!({ "agent": wanted })).await;
+            assert_eq!(refused.status, 400, "{field}: {}", refused.text());
+            assert!(refused.json()["message"].as_str().unwrap().contains(field), "{field}: {}", refused.text());
+            assert!(!refused.text().contains("/etc/passwd"), "values are not repeated");
         }
-        wanted
-    };
-    let endpoint = |more: Value| {
-        let mut endpoint = json!({ "url": "http://127.0.0.1:1" });
-        for (name, value) in more.as_object().unwrap() {
-            endpoint[name.as_str()] = value.clone();
-        }
-        with(json!({ "endpoints": [endpoint] }))
-    };
-    let cases = [
-        (with(json!({ "name": "" })), "agent.name"),
-        (with(json!({ "name": "a b" })), "agent.name"),
-        (with(json!({ "name": "a'; DROP TABLE agents; --" })), "agent.name"),
-        (with(json!({ "name": "agents" })), "agent.name"),
-        (with(json!({ "name": "agt_1" })), "agent.name"),
-        (with(json!({ "aliases": ["a/b"] })), "agent.aliases[0]"),
-        (with(json!({ "endpoints": [] })), "agent.endpoints"),
-        (with(json!({ "nonsense": 1 })), "agent.nonsense"),
-        (with(json!({ "tags": [7] })), "agent.tags[0]"),
-        (with(json!({ "teamId": "nobody" })), "agent.team_id"),
-        (with(json!({ "accessGroups": ["nobody"] })), "agent.access_groups[0]"),
-        (with(json!({ "forwardHeaders": ["authorization"] })), "agent.forward_headers[0]"),
-        (with(json!({ "limits": { "budgetMicros": "5" } })), "agent.limits.budget_micros"),
-        (with(json!({ "serveVersion": "2.0" })), "agent.serve_version"),
-        (endpoint(json!({ "url": "ftp://x" })), "agent.endpoints[0].url"),
-        (endpoint(json!({ "url": "http://user:pass@x" })), "agent.endpoints[0].url"),
-        (endpoint(json!({ "url": "http://10.1.2.3" })), "agent.endpoints[0].url"),
-        (endpoint(json!({ "url": "http://169.254.169.254/latest" })), "agent.endpoints[0].url"),
-        (endpoint(json!({ "bindings": ["soap"] })), "agent.endpoints[0].bindings"),
-        (endpoint(json!({ "headers": { "x": "a\r\nb: c" } })), "agent.endpoints[0].headers[\"x\"]"),
-        (endpoint(json!({ "headers": { "x": "env:HOME" } })), "agent.endpoints[0].headers[\"x\"]"),
-        (endpoint(json!({ "headers": { "x": "file:/etc/passwd" } })), "agent.endpoints[0].headers[\"x\"]"),
-        (endpoint(json!({ "headers": { "host": "x" } })), "agent.endpoints[0].headers[\"host\"]"),
-    ];
-    for (wanted, field) in cases {
-        let refused = gateway.admin_as(KEY, "AgentService/CreateAgent", json!({ "agent": wanted })).await;
-        assert_eq!(refused.status, 400, "{field}: {}", refused.text());
-        assert!(refused.json()["message"].as_str().unwrap().contains(field), "{field}: {}", refused.text());
-        assert!(!refused.text().contains("/etc/passwd"), "values are not repeated");
+        let not_json = gateway
+            .request(
+                Method::POST,
+                "/switchboard.v1.AgentService/CreateAgent",
+                &[("authorization", &format!("Bearer {KEY}")), ("content-type", "application/json")],
+                "{",
+            )
+            .await;
+        assert_eq!(not_json.status, 400, "{}", not_json.text());
+        let absent = gateway.admin_as(KEY, "AgentService/Nonsense", json!({})).await;
+        assert_eq!((absent.status.as_u16(), absent.json()["code"].as_str()), (501, Some("unimplemented")));
+        assert_eq!(gateway.admin("AgentService/ListAgents", json!({})).await, json!({}));
+        gateway.finish().await;
     }
-    let not_json = gateway
-        .request(
-            Method::POST,
-            "/switchboard.v1.AgentService/CreateAgent",
-            &[("authorization", &format!("Bearer {KEY}")), ("content-type", "application/json")],
-            "{",
-        )
-        .await;
-    assert_eq!(not_json.status, 400, "{}", not_json.text());
-    let absent = gateway.admin_as(KEY, "AgentService/Nonsense", json!({})).await;
-    assert_eq!((absent.status.as_u16(), absent.json()["code"].as_str()), (501, Some("unimplemented")));
-    assert_eq!(gateway.admin("AgentService/ListAgents", json!({})).await, json!({}));
-    gateway.finish().await;
 }
 
 #[tokio::test]
