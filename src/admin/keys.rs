@@ -40,6 +40,7 @@ impl Admin {
         let (kept, values) = (&key, &columns);
         let written = move |mut tx: Tx| async move {
             let row = kept::insert(&mut tx, actor, kept, String::new()).await?;
+            team_is_there(&mut tx, &row).await?;
             if !tx.take_hash(&values.hash, &row.id).await? {
                 return Err(value_taken().into());
             }
@@ -211,6 +212,9 @@ impl Admin {
                 Some(rotation) => rotated(&mut tx, &before.id, old, rotation).await?,
             };
             let row = kept::update(&mut tx, actor, &before, kept, String::new()).await?;
+            if row.team_id != before.team_id {
+                team_is_there(&mut tx, &row).await?;
+            }
             let after = KeyColumns {
                 hash: values.hash,
                 former_hash: values.former_hash,
@@ -299,6 +303,15 @@ impl Admin {
         let key = kept::read(&row)?;
         Ok((row, key))
     }
+}
+
+/// That the team of a key that was just written is still there. Whoever deletes it now waits for this transaction, and
+/// then finds the key.
+async fn team_is_there(tx: &mut Tx, row: &Row) -> Result<(), StoreError> {
+    if row.team_id.is_empty() || tx.get(Resource::Teams, &row.team_id).await?.is_some() {
+        return Ok(());
+    }
+    Err(Error::invalid("key.team_id", "is no team here any more").into())
 }
 
 /// That the key of a row is the actor's to change.
