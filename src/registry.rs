@@ -143,18 +143,10 @@ impl Registry {
     /// # Errors
     /// Overloaded when the store does not answer; what was read so far holds.
     pub async fn follow(&self, store: &Store) -> Result<Vec<AgentId>, Error> {
-        const ROWS_MAX: usize = 500;
-        let mut changed = Vec::new();
-        let mut seq = self.state.lock().expect("no code panics while holding this").seq;
-        let mut after: Option<String> = None;
-        loop {
-            let rows = store.changed_since(Resource::Agents, seq, after.as_deref(), ROWS_MAX).await?;
-            let Some(last) = rows.last() else {
-                self.state.lock().expect("no code panics while holding this").seq = seq;
-                return Ok(changed);
-            };
-            let is_last = rows.len() < ROWS_MAX;
-            (seq, after) = (last.seq, Some(last.id.clone()));
+        let mut ids = Vec::new();
+        let since = self.state.lock().expect("no code panics while holding this").seq;
+        let mut changes = store.changes_since(Resource::Agents, since);
+        while let Some(rows) = changes.next_page().await? {
             let mut state = self.state.lock().expect("no code panics while holding this");
             let mut snapshot = self.snapshot.load().as_ref().clone();
             for row in rows {
@@ -169,17 +161,13 @@ impl Registry {
                     self.put(&mut snapshot, &agent);
                     state.of_store.insert(id.clone(), agent);
                 }
-                changed.push(id);
-            }
-            if is_last {
-                // At the end only: what fails half-way is read again from the beginning.
-                state.seq = seq;
+                ids.push(id);
             }
             self.snapshot.store(Arc::new(snapshot));
-            if is_last {
-                return Ok(changed);
-            }
         }
+        // At the end only: what fails half-way is read again from the beginning.
+        self.state.lock().expect("no code panics while holding this").seq = changes.seq();
+        Ok(ids)
     }
 
     /// Reads every agent of the store, at the start: what is sealed under a former key is sealed anew.

@@ -32,7 +32,7 @@ pub use audit::AuditRow;
 pub use cipher::{Cipher, Place, SealError};
 pub use files::generated_master_key;
 pub use keys::KeyColumns;
-pub use rows::{PageOf, Resource, Row};
+pub use rows::{Changes, PageOf, Resource, Row};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 

@@ -15,8 +15,6 @@ use crate::proto::admin;
 use crate::registry::rates_of;
 use crate::store::{Resource, Row, Store};
 
-const ROWS_MAX: usize = 1_000;
-
 /// A team, as far as its keys' calls are concerned.
 #[derive(Debug)]
 pub struct Team {
@@ -103,13 +101,8 @@ impl<T: FromRow> Table<T> {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
-        let (mut seq, mut after) = (self.seq.load(Ordering::Acquire), None::<String>);
-        loop {
-            let changed = store.changed_since(self.resource, seq, after.as_deref(), ROWS_MAX).await?;
-            let Some(last) = changed.last() else {
-                self.seq.store(seq, Ordering::Release);
-                return Ok(());
-            };
+        let mut changes = store.changes_since(self.resource, self.seq.load(Ordering::Acquire));
+        while let Some(changed) = changes.next_page().await? {
             let mut rows = self.rows.load().as_ref().clone();
             for row in &changed {
                 match serde_json::from_str(&row.doc) {
@@ -125,13 +118,10 @@ impl<T: FromRow> Table<T> {
                 }
             }
             self.rows.store(Arc::new(rows));
-            (seq, after) = (last.seq, Some(last.id.clone()));
-            if changed.len() < ROWS_MAX {
-                // At the end only: what fails half-way is read again from the beginning.
-                self.seq.store(seq, Ordering::Release);
-                return Ok(());
-            }
         }
+        // At the end only: what fails half-way is read again from the beginning.
+        self.seq.store(changes.seq(), Ordering::Release);
+        Ok(())
     }
 }
 

@@ -22,8 +22,6 @@ use crate::store::{KeyColumns, Resource, Row, Store};
 /// How long a key that is not known is not asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 const UNKNOWN_MAX: u64 = 10_000;
-/// Changes that are read at once.
-const ROWS_MAX: usize = 1_000;
 
 pub type Hash = [u8; 32];
 
@@ -183,15 +181,8 @@ impl Keys {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn follow(&self, store: &Store) -> Result<(), Error> {
-        let (mut seq, mut after) = (self.seq.load(Ordering::Acquire), None::<String>);
-        loop {
-            let rows = store
-                .changed_since(Resource::Keys, self.seq.load(Ordering::Acquire), after.as_deref(), ROWS_MAX)
-                .await?;
-            if rows.is_empty() {
-                self.seq.store(seq, Ordering::Release);
-                return Ok(());
-            }
+        let mut changes = store.changes_since(Resource::Keys, self.seq.load(Ordering::Acquire));
+        while let Some(rows) = changes.next_page().await? {
             // First, so that whoever reads one of them just now does not believe what they read.
             self.dropped.fetch_add(1, Ordering::AcqRel);
             for row in &rows {
@@ -199,13 +190,48 @@ impl Keys {
             }
             // New values may be among the unknown.
             self.unknown.invalidate_all();
-            let Some(last) = rows.last() else { return Ok(()) };
-            (seq, after) = (last.seq, Some(last.id.clone()));
-            if rows.len() < ROWS_MAX {
-                // At the end only: what fails half-way is read again from the beginning.
-                self.seq.store(seq, Ordering::Release);
-                return Ok(());
-            }
         }
+        // At the end only: what fails half-way is read again from the beginning.
+        self.seq.store(changes.seq(), Ordering::Release);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn many_changes_are_followed_to_their_end() {
+        let text = "store: {url: memory}\nmaster_key: sk-master";
+        let settings = crate::config::parse(text, &|_| None).unwrap();
+        let store = Store::open(&settings.store, Clock).await.unwrap();
+        // As when a team with many keys is deleted: one change of many rows, more than fit two pages.
+        let written = store.run_tx("test", |mut tx| async move {
+            let seq = tx.next_seq(Resource::Keys).await?;
+            for n in 0..1_234 {
+                let row = Row { id: format!("key-{n}"), doc: "{}".into(), revision: 1, seq, ..Row::default() };
+                tx.insert(Resource::Keys, &row).await?;
+            }
+            Ok((tx, seq))
+        });
+        let seq = written.await.unwrap();
+
+        let mut changes = store.changes_since(Resource::Keys, 0);
+        let mut ids = Vec::new();
+        while let Some(rows) = changes.next_page().await.unwrap() {
+            ids.extend(rows.into_iter().map(|row| row.id));
+        }
+        assert_eq!(ids.len(), 1_234);
+        ids.dedup();
+        assert_eq!((ids.len(), changes.seq()), (1_234, seq), "each once");
+
+        let keys = Keys::new(10);
+        timeout(Duration::from_secs(60), keys.follow(&store)).await.expect("it comes to an end").unwrap();
+        assert_eq!(keys.seq.load(Ordering::Acquire), seq);
+        assert_eq!(keys.dropped.load(Ordering::Acquire), 3, "a page at a time");
     }
 }

@@ -73,6 +73,39 @@ pub struct PageOf<'a> {
     pub rows_max: usize,
 }
 
+/// The rows of a kind that changed after some moment, deleted ones too, in the order of their changes.
+#[derive(Debug)]
+pub struct Changes<'a> {
+    store: &'a Store,
+    resource: Resource,
+    seq: i64,
+    after: Option<String>,
+    is_at_end: bool,
+}
+
+impl Changes<'_> {
+    /// The next of them; `None` after the last. A page that failed may be asked for again.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Row>>, Error> {
+        const ROWS_MAX: usize = 500;
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let rows = self.store.changed_since(self.resource, self.seq, self.after.as_deref(), ROWS_MAX).await?;
+        self.is_at_end = rows.len() < ROWS_MAX;
+        let Some(last) = rows.last() else { return Ok(None) };
+        (self.seq, self.after) = (last.seq, Some(last.id.clone()));
+        Ok(Some(rows))
+    }
+
+    /// Where to go on next time, once all pages are read: before that, some rows of this number may be unread.
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+}
+
 impl Tx {
     /// Now, as rows of this transaction have it.
     pub fn now(&self) -> i64 {
@@ -172,12 +205,17 @@ impl Store {
         Ok(Resource::ALL.map(of))
     }
 
+    /// What changed after `seq`, to be read a page at a time.
+    pub fn changes_since(&self, resource: Resource, seq: i64) -> Changes<'_> {
+        Changes { store: self, resource, seq, after: None, is_at_end: false }
+    }
+
     /// Rows that changed after `seq`, deleted ones too, in the order of their changes; with `after`, also those of this
     /// `seq` whose id follows it, for one change may be of many rows.
     ///
     /// # Errors
     /// Overloaded when the store does not answer.
-    pub async fn changed_since(
+    async fn changed_since(
         &self,
         resource: Resource,
         seq: i64,

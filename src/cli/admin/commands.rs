@@ -234,6 +234,11 @@ fn with(members: Value, more: &Data) -> Value {
     Value::Object(all)
 }
 
+/// A call about the resource of this id alone.
+fn by_id(method: &'static str, id: &str) -> Asked {
+    Asked { method, body: json!({ "id": id }) }
+}
+
 /// An update of the members that are given, and of no others.
 fn update(method: &'static str, field: &str, id: &str, data: &Data) -> Asked {
     let mask: Vec<&str> = data.data.keys().map(String::as_str).collect();
@@ -242,7 +247,6 @@ fn update(method: &'static str, field: &str, id: &str, data: &Data) -> Asked {
 
 impl AgentCommand {
     pub(super) fn asked(&self) -> Asked {
-        let by_id = |method, id: &String| Asked { method, body: json!({ "id": id }) };
         match self {
             Self::List { tag, query } => Asked {
                 method: "AgentService/ListAgents",
@@ -272,7 +276,6 @@ impl AgentCommand {
 
 impl KeyCommand {
     pub(super) fn asked(&self) -> Asked {
-        let by_id = |method, id: &String| Asked { method, body: json!({ "id": id }) };
         match self {
             Self::List { team } => {
                 Asked { method: "KeyService/ListKeys", body: json!({ "pageSize": 1000, "teamId": team }) }
@@ -296,7 +299,6 @@ impl KeyCommand {
 
 impl TeamCommand {
     pub(super) fn asked(&self) -> Asked {
-        let by_id = |method, id: &String| Asked { method, body: json!({ "id": id }) };
         match self {
             Self::List => Asked { method: "TeamService/ListTeams", body: json!({ "pageSize": 1000 }) },
             Self::Show { id } => by_id("TeamService/GetTeam", id),
@@ -312,7 +314,6 @@ impl TeamCommand {
 
 impl GroupCommand {
     pub(super) fn asked(&self) -> Asked {
-        let by_id = |method, id: &String| Asked { method, body: json!({ "id": id }) };
         match self {
             Self::List => Asked { method: "AccessGroupService/ListAccessGroups", body: json!({ "pageSize": 1000 }) },
             Self::Show { id } => by_id("AccessGroupService/GetAccessGroup", id),
