@@ -17,11 +17,12 @@ mod shapes;
 const PACKAGE: &str = "lf.a2a.v1";
 const A2A: &str = "lf/a2a/v1/a2a.proto";
 /// The admin API; each file imports what it needs.
-const ADMIN: [&str; 5] = [
+const ADMIN: [&str; 6] = [
     "switchboard/v1/access_group.proto",
     "switchboard/v1/agent.proto",
     "switchboard/v1/key.proto",
     "switchboard/v1/limits.proto",
+    "switchboard/v1/task.proto",
     "switchboard/v1/team.proto",
 ];
 const WELL_KNOWN: [&str; 3] =

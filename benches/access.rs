@@ -5,22 +5,31 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use serde_json::json;
-use switchboard::access::Access;
+use switchboard::access::{Access, Permitted};
 use switchboard::call::{AgentName, Call, CallId, Form, Peer, TraceContext, WorkflowHint};
 use switchboard::clock::Clock;
 use switchboard::limits::Limits;
 use switchboard::operation::{Binding, Operation, Version};
-use switchboard::proto::SendMessageRequest;
+use switchboard::ownership::Ownership;
+use switchboard::proto::{GetTaskRequest, SendMessageRequest};
 use switchboard::registry::Registry;
 use switchboard::server::Server;
-use switchboard::store::Store;
+use switchboard::store::{NewOwned, OwnedRow, Store};
 use switchboard::{client::Client, config};
 
 const MASTER: &str = "sk-master";
 const LIMITS: &str = r#"{"requestsPerMinuteMax":4000000000,"callsMax":1000000,"streamsMax":1000000}"#;
 
-/// A key of the store, in a team, with limits of both and of the agent.
-async fn prepared() -> (Access, Registry, String) {
+/// What decides.
+struct Parts {
+    access: Access,
+    registry: Registry,
+    ownership: Ownership,
+    limits: Limits,
+}
+
+/// A key of the store, in a team, with limits of both and of the agent, and a task of the team's.
+async fn prepared() -> (Parts, String) {
     let directory = tempfile::tempdir().expect("a directory").keep();
     let text = format!(
         "listen: 127.0.0.1:0\nmaster_key: {MASTER}\nstore: {{data_dir: '{}'}}\noutbound: {{allow: [127.0.0.0/8]}}\n",
@@ -45,15 +54,35 @@ async fn prepared() -> (Access, Registry, String) {
     let store = Arc::new(Store::open(&settings.store, Clock).await.expect("it opens"));
     let registry = Registry::new(&settings.agents);
     registry.load(&store).await.expect("it loads");
+    let agent_id = registry.agents()[0].id.to_string();
+    let task = OwnedRow { agent_id, id: "task".to_owned(), team_id: "t".to_owned(), ..OwnedRow::default() };
+    let written = |mut tx: switchboard::store::Tx| {
+        let task = task.clone();
+        async move {
+            tx.insert_owned(&[Arc::new(NewOwned { context: None, task: Some(task) })]).await?;
+            Ok((tx, ()))
+        }
+    };
+    store.run_tx("make a task", written).await.expect("it is written");
+    let (ownership, _) = Ownership::open(Arc::clone(&store), &settings.tasks, 16).await.expect("it opens");
     let access = Access::new(&settings, store, Clock);
     access.load().await.expect("it loads");
-    (access, registry, secret)
+    (Parts { access, registry, ownership, limits: Limits::new(Clock) }, secret)
+}
+
+async fn permitted<'c>(parts: &Parts, call: &'c Call) -> Permitted<'c> {
+    let agent = parts.access.visible(&parts.registry, &call.caller, &call.agent).expect("it is granted");
+    parts.access.permit(&parts.ownership, agent, call).await.expect("it is granted")
+}
+
+fn permit<'c>(parts: &Parts, call: &'c Call) -> Permitted<'c> {
+    futures_util::FutureExt::now_or_never(permitted(parts, call)).expect("from memory")
 }
 
 fn access(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (access, registry, secret) = runtime.block_on(prepared());
-    let limits = Limits::new(Clock);
+    let (parts, secret) = runtime.block_on(prepared());
+    let Parts { access, limits, .. } = &parts;
     let source = std::net::IpAddr::from([127, 0, 0, 1]);
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {secret}").parse().expect("a value"));
@@ -80,6 +109,10 @@ fn access(criterion: &mut Criterion) {
         parent: None,
         settings,
     };
+    let get = Operation::GetTask(GetTaskRequest { id: "task".to_owned(), ..GetTaskRequest::default() });
+    let of_task = Call { operation: get, ..call.clone() };
+    // Read from the store this once.
+    runtime.block_on(async { drop(permitted(&parts, &of_task).await) });
     let mut group = criterion.benchmark_group("access");
     let enter = runtime.enter();
     group.bench_function("identify", |b| {
@@ -89,13 +122,14 @@ fn access(criterion: &mut Criterion) {
                 .expect("known")
         });
     });
-    group.bench_function("permit", |b| b.iter(|| access.permit(&registry, &call).expect("granted")));
+    group.bench_function("permit", |b| b.iter(|| permit(&parts, &call)));
+    group.bench_function("permit, of a task", |b| b.iter(|| permit(&parts, &of_task)));
     group.bench_function("identify, count, permit, reserve", |b| {
         b.iter(|| {
             let caller = futures_util::FutureExt::now_or_never(access.identify(&headers, source));
             let caller = caller.expect("from memory").expect("known");
             limits.count_request(&caller, access.team_rates(&caller)).expect("below the limit");
-            limits.reserve(access.permit(&registry, &call).expect("granted")).expect("below the limit").into_slots()
+            limits.reserve(permit(&parts, &call)).expect("below the limit").into_slots()
         });
     });
     drop(enter);

@@ -21,8 +21,9 @@ use crate::clock::Clock;
 use crate::config::{DefaultAccess, Granted, KeySettings, Rates, Role, Secret, Settings, hex};
 use crate::error::{Error, Kind};
 use crate::operation::{METHODS, Rpc};
+use crate::ownership::{Named, Ownership};
 use crate::registry::{Agent, Registry};
-use crate::store::{Resource, Store};
+use crate::store::{OwnedRow, Resource, Store};
 
 mod grants;
 mod groups;
@@ -63,6 +64,7 @@ pub struct Permitted<'a> {
     call: &'a Call,
     agent: Arc<Agent>,
     team_rates: Option<Rates>,
+    named: Named,
 }
 
 impl<'a> Permitted<'a> {
@@ -77,6 +79,17 @@ impl<'a> Permitted<'a> {
     /// What the caller's team may use, if the caller is in one.
     pub fn team_rates(&self) -> Option<Rates> {
         self.team_rates
+    }
+
+    /// The task and context that the call names, which the caller shares in.
+    pub fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// Lets a call go to the same agent for the same caller that is a part of this one: it gets a task of the caller's.
+    pub fn part<'b>(&self, call: &'b Call, task: Arc<OwnedRow>) -> Permitted<'b> {
+        let named = Named { task: Some(task), context: None };
+        Permitted { call, agent: Arc::clone(&self.agent), team_rates: self.team_rates, named }
     }
 }
 
@@ -287,24 +300,29 @@ impl Access {
         })
     }
 
-    /// Lets `call` go to the agent that it names.
+    /// Lets `call` go to `agent`, if it may be made there, on the tasks and contexts that it names.
     ///
     /// # Errors
-    /// AgentNotFound, as for an agent that does not exist; PermissionDenied for an operation that is not granted on an
-    /// agent that is.
-    pub fn permit<'a>(&self, registry: &Registry, call: &'a Call) -> Result<Permitted<'a>, Error> {
-        let agent = self.visible(registry, &call.caller, &call.agent)?;
+    /// PermissionDenied for an operation that is not granted on an agent that is; TaskNotFound and InvalidParams for what
+    /// is somebody else's, as [`Ownership::named`]; Overloaded when the store does not answer.
+    pub async fn permit<'a>(
+        &self,
+        ownership: &Ownership,
+        agent: Arc<Agent>,
+        call: &'a Call,
+    ) -> Result<Permitted<'a>, Error> {
         let rpc = call.operation.rpc();
         if !self.may_make(&call.caller, rpc) {
             let message = format!("this key may not make {} calls", rpc.method().name);
             return Err(Error::new(Kind::PermissionDenied, message));
         }
-        Ok(Permitted { call, agent, team_rates: self.team_rates(&call.caller) })
+        let named = ownership.named(call, &agent).await?;
+        Ok(Permitted { call, agent, team_rates: self.team_rates(&call.caller), named })
     }
 
     /// Lets an administrator's emergency stop cancel a task on an agent that is disabled already.
     pub fn stopping<'a>(call: &'a Call, agent: &Arc<Agent>) -> Permitted<'a> {
-        Permitted { call, agent: Arc::clone(agent), team_rates: None }
+        Permitted { call, agent: Arc::clone(agent), team_rates: None, named: Named::default() }
     }
 
     /// The operations that a caller may make on the agents that it may call.

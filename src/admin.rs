@@ -28,6 +28,7 @@ mod keys;
 mod litellm;
 mod methods;
 mod routeiq;
+mod tasks;
 mod teams;
 
 use methods::AdminMethod;
@@ -160,7 +161,7 @@ pub fn router(doors: Doors) -> Router {
     let admin = Arc::new(Admin { gateway: Arc::clone(&doors.gateway) });
     let routes = Routes { admin, doors };
     let mut all = litellm::router().merge(routeiq::router());
-    for service in ["AgentService", "KeyService", "TeamService", "AccessGroupService"] {
+    for service in methods::services() {
         let serve = move |State(routes): State<Routes>, Path(method): Path<String>, request: Request| async move {
             rpc(routes, &format!("{service}/{method}"), request).await
         };

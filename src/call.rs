@@ -133,7 +133,7 @@ pub struct Arrival {
 }
 
 /// One operation by one caller on one agent, from first byte to last.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     pub id: CallId,
     pub caller: Caller,
@@ -299,6 +299,8 @@ pub struct Peek {
     pub task_id: Option<String>,
     pub context_id: Option<String>,
     pub state: Option<TaskState>,
+    /// Since when, in microseconds since 1970, if the agent says so.
+    pub state_at: Option<i64>,
     /// A 0.3 agent said that this is the last event of its stream.
     pub is_final: bool,
 }

@@ -12,7 +12,7 @@ mod admin;
 mod call;
 mod serve;
 
-use admin::{AgentCommand, Common, ExplainCommand, GroupCommand, KeyCommand, TeamCommand};
+use admin::{AgentCommand, Common, ExplainCommand, GroupCommand, KeyCommand, TaskCommand, TeamCommand};
 
 /// `EX_USAGE`: the configuration or the command line is wrong; nothing was started.
 const EXIT_CONFIG: u8 = 64;
@@ -60,6 +60,13 @@ enum Command {
     Group {
         #[command(subcommand)]
         command: GroupCommand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List an agent's tasks, and show whose one is.
+    Task {
+        #[command(subcommand)]
+        command: TaskCommand,
         #[command(flatten)]
         common: Common,
     },
@@ -138,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Key { command, common } => in_runtime(admin::key(command, common)),
         Command::Team { command, common } => in_runtime(admin::team(command, common)),
         Command::Group { command, common } => in_runtime(admin::group(command, common)),
+        Command::Task { command, common } => in_runtime(admin::task(command, common)),
         Command::Explain { command, common } => in_runtime(admin::explain(command, common)),
         Command::Demo(arguments) => in_runtime(serve::demo(arguments)),
     }

@@ -23,6 +23,7 @@ mod secret;
 mod section;
 mod settings;
 mod store;
+mod tasks;
 mod tls;
 mod tree;
 mod trust;
@@ -34,8 +35,9 @@ pub use agents::{
 pub use check::is_long_enough;
 pub use litellm::RESTRICTING;
 pub use problem::{Problem, Problems};
-pub use secret::{EncryptionKey, Secret, hex, key_hash};
+pub use secret::{EncryptionKey, Secret, from_hex, hex, key_hash};
 pub use store::{Database, StoreSettings};
+pub use tasks::{ClientContexts, TaskScope, TaskSettings};
 pub use tls::{TlsFiles, TlsSettings};
 pub use trust::{Trust, TrustError};
 
@@ -65,6 +67,7 @@ pub struct Settings {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub cards: CardSettings,
+    pub tasks: TaskSettings,
     pub outbound: OutboundSettings,
     pub log: LogSettings,
     /// SHA-256 of the text that this was read from.
@@ -90,6 +93,7 @@ impl Settings {
                 ("limits", format!("{:?}", s.limits)),
                 ("timeouts", format!("{:?}", s.timeouts)),
                 ("cards", format!("{:?}", s.cards)),
+                ("tasks", format!("{:?}", s.tasks)),
                 ("outbound", format!("{:?}", s.outbound)),
                 ("log", format!("{:?}", s.log)),
             ]
@@ -189,6 +193,10 @@ pub struct AgentSettings {
     pub access_groups: Vec<String>,
     pub rates: Rates,
     pub timeouts: AgentTimeouts,
+    /// None: as for all.
+    pub task_scope: Option<TaskScope>,
+    /// None: as for all.
+    pub client_contexts: Option<ClientContexts>,
     /// Whether its addresses pass the guard: those that came over the API do.
     pub is_guarded: bool,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
@@ -17,10 +17,12 @@ use crate::config::Settings;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
+use crate::ownership::Ownership;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::routing::{Routing, TheirCard};
 use crate::store::Store;
+use crate::tasks::Tasks;
 use crate::wire::body::Budget;
 use crate::wire::content;
 
@@ -41,9 +43,11 @@ use watch::Held;
 pub struct Gateway {
     access: Arc<Access>,
     registry: Arc<Registry>,
-    limits: Limits,
+    limits: Arc<Limits>,
     ledger: Ledger,
     routing: Arc<Routing>,
+    ownership: Arc<Ownership>,
+    tasks: Tasks,
     store: Arc<Store>,
     /// The revisions of the store that are taken over; held by whoever takes over.
     known: tokio::sync::Mutex<[i64; 4]>,
@@ -62,6 +66,7 @@ pub struct Parts {
     pub registry: Registry,
     pub ledger: Ledger,
     pub routing: Arc<Routing>,
+    pub ownership: Ownership,
     pub store: Arc<Store>,
     pub settings: Arc<Settings>,
     pub budget: Budget,
@@ -72,11 +77,15 @@ pub struct Parts {
 
 impl Gateway {
     pub fn new(parts: Parts) -> Self {
-        let Parts { access, registry, ledger, routing, store, settings, budget, clock, ending } = parts;
+        let Parts { access, registry, ledger, routing, ownership, store, settings, budget, clock, ending } = parts;
+        let (ownership, limits) = (Arc::new(ownership), Arc::new(Limits::new(clock)));
+        let shared = (Arc::clone(&ownership), Arc::clone(&routing), Arc::clone(&limits), Arc::clone(&store));
         Self {
+            tasks: Tasks::new(shared.0, shared.1, shared.2, shared.3, &settings.tasks, clock),
+            ownership,
             access: Arc::new(access),
             registry: Arc::new(registry),
-            limits: Limits::new(clock),
+            limits,
             ledger,
             routing,
             store,
@@ -182,26 +191,40 @@ impl Gateway {
     }
 
     async fn answer(&self, call: &Call) -> Result<(Reply, Held), Error> {
-        let permitted = self.access.permit(&self.registry, call)?;
+        let agent = self.access.visible(&self.registry, &call.caller, &call.agent)?;
+        let is_namespaced = self.ownership.is_namespaced(&agent);
+        let renamed = if is_namespaced { Box::pin(self.ownership.namespaced(call, &agent)).await? } else { None };
+        let client_context = renamed.as_ref().and(call.operation.context_id());
+        let permitted = self.access.permit(&self.ownership, agent, renamed.as_deref().unwrap_or(call)).await?;
         let reserved = self.limits.reserve(permitted)?;
-        let reply = match call.deadline {
-            None => self.routing.send(&reserved).await,
-            // A future that is polled once sends what it has to send.
-            Some(deadline) if deadline <= self.clock.instant() => Err(too_late().sent_is(Sent::NotSent)),
-            // Dropping the exchange at the deadline hangs up on the agent.
-            Some(deadline) => timeout_at(deadline, self.routing.send(&reserved))
-                .await
-                .unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe))),
-        };
-        let reply = reply?;
+        let reply = self.in_time(call.deadline, self.tasks.answer(&reserved, client_context)).await;
+        let agent = reserved.permitted().agent();
+        let reply = if is_namespaced { Box::pin(self.ownership.renamed(reply?, agent)).await? } else { reply? };
         let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
         // Here, so that the record knows of an answer that could not be translated, and whose it was.
         let reply = content::reply_in(reply, call.form).map_err(|error| match place {
             Some(((endpoint, binding), version)) => error.at(&endpoint, binding, version),
             None => error,
         });
-        let agent = reserved.permitted().agent().id.clone();
+        let agent = agent.id.clone();
         Ok((reply?, Held { agent, slots: reserved.into_slots() }))
+    }
+
+    /// What comes of an exchange before the caller's deadline.
+    async fn in_time<T>(
+        &self,
+        deadline: Option<Instant>,
+        exchange: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match deadline {
+            None => exchange.await,
+            // A future that is polled once sends what it has to send.
+            Some(deadline) if deadline <= self.clock.instant() => Err(too_late().sent_is(Sent::NotSent)),
+            // Dropping the exchange at the deadline hangs up on the agent.
+            Some(deadline) => {
+                timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe)))
+            }
+        }
     }
 
     /// The agent that a request for a card names, and its own card.

@@ -24,11 +24,15 @@ pub mod store;
 pub mod access;
 pub mod ledger;
 pub mod limits;
+pub mod ownership;
 pub mod registry;
 
 // The far side.
 pub mod routing;
 pub mod upstream;
+
+// What is answered here, or across calls.
+pub mod tasks;
 
 // The middle.
 pub mod gateway;

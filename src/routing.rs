@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::call::{Call, Reply};
+use crate::access::Permitted;
+use crate::call::Reply;
 use crate::error::Error;
 use crate::limits::Reserved;
 use crate::proto::AgentCard;
@@ -43,9 +44,16 @@ impl Routing {
     pub async fn send(&self, reserved: &Reserved<'_>) -> Result<Reply, Error> {
         let permitted = reserved.permitted();
         let known = self.cards.get(permitted.agent()).await;
-        let preferred = &permitted.agent().settings.bindings;
-        let endpoint = choose(&known.endpoints, permitted.call(), !preferred.is_empty());
-        self.upstream.send(reserved, endpoint).await
+        self.upstream.send(reserved, choose(&known.endpoints, permitted)).await
+    }
+
+    /// That the tenant of a call is one that the agent has, for calls that are not sent.
+    ///
+    /// # Errors
+    /// As [`Endpoint::tenant_for`].
+    pub async fn check_tenant(&self, permitted: &Permitted<'_>) -> Result<(), Error> {
+        let known = self.cards.get(permitted.agent()).await;
+        choose(&known.endpoints, permitted).tenant_for(permitted).map(drop)
     }
 
     /// The agent's own card, or one made up from its entry when it cannot be read.
@@ -91,13 +99,16 @@ impl Routing {
     }
 }
 
-/// The endpoint that fits a call: in the caller's own version where the agent offers it, and among those, unless the
+/// The endpoint that fits a call: the one where its task or context lives; else in the caller's own version where the agent offers it, and among those, unless the
 /// operator has a preference, in the caller's own binding, or else spelling. Then nothing needs to be translated.
-fn choose<'a>(endpoints: &'a [Endpoint], call: &Call, is_ordered: bool) -> &'a Endpoint {
+fn choose<'a>(endpoints: &'a [Endpoint], permitted: &Permitted<'_>) -> &'a Endpoint {
+    let (call, home) = (permitted.call(), permitted.named().home());
+    let is_ordered = !permitted.agent().settings.bindings.is_empty();
     let fitness = |endpoint: &Endpoint| {
+        let is_home = home.is_some_and(|home| endpoint.is_home(home));
         let same_version = endpoint.version == call.version;
         let fits = |fits: bool| !is_ordered && fits;
-        (same_version, fits(endpoint.form() == call.form), fits(endpoint.binding == call.binding))
+        (is_home, same_version, fits(endpoint.form() == call.form), fits(endpoint.binding == call.binding))
     };
     // The first one of the best.
     endpoints.iter().rev().max_by_key(|endpoint| fitness(endpoint)).expect("every agent has an endpoint")

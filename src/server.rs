@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::gateway::{Gateway, Parts};
 use crate::ledger::{Ledger, Sink};
 use crate::outbound::Outbound;
+use crate::ownership::Ownership;
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::store::{OpenError, Store, generated_master_key};
@@ -58,6 +59,7 @@ pub struct Server {
     doors: TaskTracker,
     routing: TaskTracker,
     directory: TaskTracker,
+    ownership: TaskTracker,
     ledger: TaskTracker,
     store: Arc<Store>,
     stop_accepting: CancellationToken,
@@ -65,6 +67,7 @@ pub struct Server {
     cut_off: CancellationToken,
     stop_routing: CancellationToken,
     stop_directory: CancellationToken,
+    stop_ownership: CancellationToken,
     stop_ledger: CancellationToken,
     drain: Duration,
 }
@@ -86,13 +89,16 @@ impl Server {
         };
         let (ledger, writer) = Ledger::new(settings.limits.calls_max, sink.unwrap_or(usual_sink), Clock);
         let end_calls = CancellationToken::new();
-        let (gateway, routing) = gateway(&settings, Arc::clone(&store), ledger, end_calls.clone());
+        let opened = Ownership::open(Arc::clone(&store), &settings.tasks, settings.limits.calls_max).await;
+        let (ownership, owners) = opened.map_err(StartError::Load)?;
+        let (gateway, routing) = gateway(&settings, Arc::clone(&store), ledger, ownership, end_calls.clone());
         gateway.load().await.map_err(StartError::Load)?;
         let server = Self {
             address,
             doors: TaskTracker::new(),
             routing: TaskTracker::new(),
             directory: TaskTracker::new(),
+            ownership: TaskTracker::new(),
             ledger: TaskTracker::new(),
             store: Arc::clone(&store),
             stop_accepting: CancellationToken::new(),
@@ -100,11 +106,13 @@ impl Server {
             cut_off: CancellationToken::new(),
             stop_routing: CancellationToken::new(),
             stop_directory: CancellationToken::new(),
+            stop_ownership: CancellationToken::new(),
             stop_ledger: CancellationToken::new(),
             drain: settings.timeouts.drain,
             gateway: Arc::clone(&gateway),
         };
         server.ledger.spawn(writer.run(server.stop_ledger.clone()));
+        server.ownership.spawn(owners.run(server.stop_ownership.clone()));
         server.routing.spawn(routing.run(server.stop_routing.clone()));
         let following = Arc::clone(&gateway).follow(settings.store.poll, server.stop_directory.clone());
         server.directory.spawn(following);
@@ -159,6 +167,7 @@ impl Server {
         let parts = [
             (&self.routing, &self.stop_routing),
             (&self.directory, &self.stop_directory),
+            (&self.ownership, &self.stop_ownership),
             (&self.ledger, &self.stop_ledger),
         ];
         for (tasks, stop) in parts {
@@ -184,6 +193,7 @@ fn gateway(
     settings: &Arc<Settings>,
     store: Arc<Store>,
     ledger: Ledger,
+    ownership: Ownership,
     ending: CancellationToken,
 ) -> (Arc<Gateway>, Arc<Routing>) {
     let registry = Registry::new(&settings.agents);
@@ -201,6 +211,7 @@ fn gateway(
         routing: Arc::clone(&routing),
         registry,
         ledger,
+        ownership,
         settings: Arc::clone(settings),
         budget,
         clock: Clock,

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::config::{Database, StoreSettings};
+use crate::config::{Database, StoreSettings, from_hex, hex};
 use crate::error::{Error, Kind};
 
 mod audit;
@@ -26,13 +26,18 @@ mod cipher;
 mod files;
 mod keys;
 mod listen;
+mod owned;
 mod rows;
+mod sql;
+mod task_lists;
 
 pub use audit::AuditRow;
 pub use cipher::{Cipher, Place, SealError};
 pub use files::generated_master_key;
 pub use keys::KeyColumns;
+pub use owned::{NewOwned, OwnedRow, StateChange};
 pub use rows::{Changes, PageOf, Resource, Row};
+pub use task_lists::{OwnedBy, TasksOf};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -169,6 +174,7 @@ impl From<StoreError> for Error {
 pub struct Tx {
     inner: sqlx::Transaction<'static, Any>,
     now: i64,
+    /// Something that other gateways have to hear of.
     wrote: bool,
 }
 
@@ -271,6 +277,30 @@ impl Store {
         Ok(())
     }
 
+    pub fn database(&self) -> Database {
+        self.database
+    }
+
+    /// A secret that all gateways on this database share: made once, and kept sealed.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer; Internal when what is kept cannot be opened.
+    pub async fn shared_secret(&self, name: &str) -> Result<[u8; 32], Error> {
+        let place = Place { table: "meta", column: "value", row: name };
+        let sealed = self.cipher.seal(place, &hex(&self.clock.random::<32>()));
+        let write = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+        self.read(sqlx::query(write).bind(name).bind(sealed).execute(&self.pool)).await?;
+        let read = sqlx::query_scalar::<_, String>("SELECT value FROM meta WHERE name = $1").bind(name);
+        let sealed = self.read(read.fetch_one(&self.pool)).await?;
+        let opened = self.cipher.open(place, &sealed).ok().and_then(|text| from_hex(&text));
+        if let Some(secret) = opened.filter(|_| !self.cipher.is_current(&sealed)) {
+            let write =
+                sqlx::query("UPDATE meta SET value = $3 WHERE name = $1 AND value = $2").bind(name).bind(&sealed);
+            self.read(write.bind(self.cipher.seal(place, &hex(&secret))).execute(&self.pool)).await?;
+        }
+        opened.ok_or_else(|| Error::new(Kind::Internal, format!("table meta: the row {name} cannot be opened")))
+    }
+
     pub fn cipher(&self) -> &Cipher {
         &self.cipher
     }
@@ -294,12 +324,15 @@ impl Store {
                     sqlx::query("SELECT pg_notify('switchboard', '')").execute(&mut *tx.inner).await?;
                 }
                 is_committing = true;
+                let wrote = tx.wrote;
                 tx.inner.commit().await?;
-                Ok::<T, StoreError>(value)
+                Ok::<_, StoreError>((value, wrote))
             });
             match done.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into())) {
-                Ok(value) => {
-                    self.changed.notify_one();
+                Ok((value, wrote)) => {
+                    if wrote {
+                        self.changed.notify_one();
+                    }
                     return Ok(value);
                 }
                 Err(StoreError::Database(error)) if error.is_conflict() && attempt < ATTEMPTS_MAX => {

@@ -11,6 +11,7 @@ use crate::limits::Reserved;
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound};
 use crate::proto::send_message_response::Payload as Sent;
+use crate::store::OwnedRow;
 use crate::wire::body::Budget;
 use crate::wire::content;
 
@@ -46,6 +47,13 @@ impl Endpoint {
             Binding::Grpc | Binding::Connect | Binding::GrpcWeb => Form::Proto,
             Binding::JsonRpc | Binding::HttpJson => Form::Json(self.version),
         }
+    }
+
+    /// Whether a task or context was made here.
+    pub fn is_home(&self, row: &OwnedRow) -> bool {
+        *row.endpoint_id == *self.label
+            && row.agent_binding == self.binding.as_str()
+            && row.agent_version == self.version.as_str()
     }
 
     /// The tenant that the agent is to see.
@@ -107,6 +115,14 @@ fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
             Err(Error::new(Kind::InvalidAgentResponse, "the agent answered about another task than the one asked for"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses a list of push configs with one of another task.
+fn all_of_one_task(answer: &Answer, task_id: &str) -> Result<(), Error> {
+    match content::typed_answer(answer.clone())? {
+        Response::PushConfigs(list) if list.configs.iter().all(|config| config.task_id == task_id) => Ok(()),
+        _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent listed the push configs of another task")),
     }
 }
 

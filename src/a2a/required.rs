@@ -5,7 +5,7 @@
 
 use crate::error::{Error, FieldViolation, Kind};
 use crate::operation::{Operation, Version};
-use crate::proto;
+use crate::proto::{self, wkt};
 
 /// Ids are looked up, recorded and echoed, so they have a limit.
 pub const ID_BYTES_MAX: usize = 256;
@@ -51,7 +51,7 @@ pub fn check(operation: &Operation, version: Version) -> Result<(), Error> {
 
 /// Ids that can be kept, and a push config that leaves the task to the message that it comes with.
 fn ids(operation: &Operation, version: Version) -> Result<(), Error> {
-    let too_long = |id: Option<&str>| id.is_some_and(|id| id.len() > ID_BYTES_MAX || id.chars().any(char::is_control));
+    let too_long = |id: Option<&str>| id.is_some_and(|id| !is_short(id));
     let rule = "must be at most 256 bytes without control characters";
     let in_paths = "must be at most 256 bytes without control characters, and no part of it between slashes . or ..";
     if operation.task_id().is_some_and(|id| too_long(Some(id)) || has_dots(id)) {
@@ -90,6 +90,16 @@ fn ids(operation: &Operation, version: Version) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an id can be kept.
+pub fn is_short(id: &str) -> bool {
+    id.len() <= ID_BYTES_MAX && !id.chars().any(char::is_control)
+}
+
+/// Whether an id can be kept and stand in a path.
+pub fn is_id(id: &str) -> bool {
+    is_short(id) && !has_dots(id)
+}
+
 /// Whether it would lead elsewhere in a path, also for a proxy that decodes `%2F` before it looks for dots.
 pub fn has_dots(text: &str) -> bool {
     text.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
@@ -102,6 +112,9 @@ fn page(request: &proto::ListTasksRequest) -> Result<(), Error> {
     }
     if request.history_length.is_some_and(|length| length < 0) {
         return Err(Error::invalid("historyLength", "must be 0 or more"));
+    }
+    if request.status_timestamp_after.is_some_and(|time| !wkt::is_time(&time)) {
+        return Err(Error::invalid("statusTimestampAfter", "must be of the years 1 to 9999, its nanos below a second"));
     }
     Ok(())
 }

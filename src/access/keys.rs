@@ -12,7 +12,7 @@ use moka::sync::Cache;
 use subtle::ConstantTimeEq as _;
 
 use crate::call::{Caller, Grants, KeyId, TeamId};
-use crate::config::{Role, hex};
+use crate::config::{Role, from_hex, hex};
 use crate::error::{Error, Kind};
 use crate::operation::Method;
 use crate::proto::admin;
@@ -60,8 +60,8 @@ impl StoredKey {
         Ok(Self {
             caller,
             is_blocked: key.blocked,
-            hash: hash_of(&columns.hash).ok_or_else(broken)?,
-            former_hash: columns.former_hash.as_deref().and_then(hash_of),
+            hash: from_hex(&columns.hash).ok_or_else(broken)?,
+            former_hash: columns.former_hash.as_deref().and_then(from_hex),
             former_until: columns.former_until.unwrap_or_default(),
         })
     }
@@ -70,11 +70,6 @@ impl StoredKey {
     fn is_valued(&self, hash: &Hash, now: i64) -> bool {
         bool::from(hash.ct_eq(&self.hash)) || (now < self.former_until && self.former_hash.as_ref() == Some(hash))
     }
-}
-
-fn hash_of(spelled: &str) -> Option<Hash> {
-    let digits = (0..32).map(|at| u8::from_str_radix(spelled.get(2 * at..2 * at + 2)?, 16).ok());
-    digits.collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
 /// What a message says may be called.

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{Role, key_hash};
 use crate::error::{Error, Kind};
 use crate::proto::admin as api;
-use crate::registry::time;
+use crate::proto::wkt::time;
 use crate::store::{KeyColumns, PageOf, Resource, Row, StoreError, Tx};
 
 /// The longest that a value is taken after a rotation.

@@ -99,11 +99,21 @@ methods! {
     "TeamService/UpdateTeam"                update_team           [NO    NO      NO        NO         ALL   ALL];
     "TeamService/DeleteTeam"                delete_team           [NO    NO      NO        NO         ALL   ALL];
 
+    "TaskService/ListTasks"                 list_tasks            [OWN   ALL     OWN       OWN        ALL   ALL];
+    "TaskService/GetTask"                   get_task              [OWN   ALL     OWN       OWN        ALL   ALL];
+
     "AccessGroupService/CreateAccessGroup"  create_access_group   [NO    NO      NO        NO         ALL   ALL];
     "AccessGroupService/GetAccessGroup"     get_access_group      [NO    ALL     NO        NO         ALL   ALL];
     "AccessGroupService/ListAccessGroups"   list_access_groups    [NO    ALL     NO        NO         ALL   ALL];
     "AccessGroupService/UpdateAccessGroup"  update_access_group   [NO    NO      NO        NO         ALL   ALL];
     "AccessGroupService/DeleteAccessGroup"  delete_access_group   [NO    NO      NO        NO         ALL   ALL];
+}
+
+/// The names of the services, each once.
+pub(super) fn services() -> Vec<&'static str> {
+    let mut names: Vec<_> = ADMIN_METHODS.iter().filter_map(|method| method.name.split('/').next()).collect();
+    names.dedup();
+    names
 }
 
 /// A request in its caller's form.

@@ -1,4 +1,4 @@
-//! `switchboard agent|key|team|group` and `switchboard explain`: the admin API from a shell.
+//! `switchboard agent|key|team|group|task` and `switchboard explain`: the admin API from a shell.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ mod commands;
 mod table;
 
 use commands::Asked;
-pub(super) use commands::{AgentCommand, ExplainCommand, GroupCommand, KeyCommand, TeamCommand};
+pub(super) use commands::{AgentCommand, ExplainCommand, GroupCommand, KeyCommand, TaskCommand, TeamCommand};
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +62,10 @@ pub(super) async fn team(command: TeamCommand, common: Common) -> ExitCode {
 }
 
 pub(super) async fn group(command: GroupCommand, common: Common) -> ExitCode {
+    run(command.asked(), common).await
+}
+
+pub(super) async fn task(command: TaskCommand, common: Common) -> ExitCode {
     run(command.asked(), common).await
 }
 

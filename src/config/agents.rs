@@ -5,7 +5,7 @@ use url::Url;
 
 use super::section::Section;
 use super::settings::{rates, web_url};
-use super::{AgentSettings, AgentTimeouts, Trust, litellm};
+use super::{AgentSettings, AgentTimeouts, Trust, litellm, tasks};
 use crate::operation::{Binding, Version};
 
 /// Reads one entry of `agents`.
@@ -61,6 +61,8 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
         access_groups: Vec::new(),
         rates: rates(section.section("limits")),
         timeouts: timeouts(section.section("timeouts")),
+        task_scope: tasks::scope(&section, "task_scope"),
+        client_contexts: tasks::contexts(&section),
         is_guarded: false,
     };
     plaintext(&section, &agent);

@@ -139,6 +139,8 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         access_groups: Vec::new(),
         rates: Rates { requests_per_minute_max: rpm.unwrap_or(0), ..Rates::default() },
         timeouts: AgentTimeouts::default(),
+        task_scope: None,
+        client_contexts: None,
         is_guarded: false,
         name: name.into(),
     };

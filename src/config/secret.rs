@@ -39,13 +39,8 @@ impl EncryptionKey {
     /// Reads 32 bytes as 64 hex digits or as base64.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let bytes = if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let digits = (0..32).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16));
-            digits.collect::<Result<Vec<u8>, _>>().ok()
-        } else {
-            BASE64.decode(text.trim_end_matches('=')).ok()
-        };
-        bytes?.try_into().ok().map(Self)
+        let of_base64 = || BASE64.decode(text.trim_end_matches('=')).ok()?.try_into().ok();
+        from_hex(text).or_else(of_base64).map(Self)
     }
 
     /// In the form that [`EncryptionKey::parse`] reads.
@@ -72,6 +67,13 @@ impl fmt::Debug for EncryptionKey {
 /// Bytes in hex, lower case.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 32 bytes from hex digits of either case.
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let is_hex = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let digits = (0..32).map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok());
+    digits.collect::<Option<Vec<u8>>>().filter(|_| is_hex)?.try_into().ok()
 }
 
 /// SHA-256 of a key's value in hex: all of it that is kept.

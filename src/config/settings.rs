@@ -12,7 +12,7 @@ use super::section::{Reader, Section};
 use super::{
     CardSettings, CorsSettings, DEFAULTS, DefaultAccess, Environment, Granted, JsonLimits, KeySettings, Limits,
     LogFormat, LogSettings, OutboundSettings, Problem, Rates, RecordOutput, Role, Secret, Settings, Timeouts,
-    TlsSettings, agents, check, litellm, store, tree,
+    TlsSettings, agents, check, litellm, store, tasks, tree,
 };
 use crate::operation::{Method, Rpc};
 
@@ -62,6 +62,7 @@ fn whole(root: Section<'_>) -> Settings {
         limits: limits(root.section("limits")),
         timeouts: timeouts(root.section("timeouts")),
         cards: cards(root.section("cards")),
+        tasks: tasks::tasks(root.section("tasks")),
         outbound: outbound(root.section("outbound")),
         log: log(root.section("log")),
         digest: [0; 32],

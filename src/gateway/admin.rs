@@ -9,9 +9,10 @@ use crate::call::{Caller, KeyId};
 use crate::config;
 use crate::error::{Error, Kind};
 use crate::operation::Rpc;
+use crate::ownership;
 use crate::proto::{AgentCard, admin};
 use crate::registry::{self, Agent};
-use crate::store::Store;
+use crate::store::{OwnedBy, OwnedRow, Store};
 
 impl Gateway {
     /// Where everything is kept that must outlive the process.
@@ -55,6 +56,24 @@ impl Gateway {
     /// Whether the configuration has a key of this value.
     pub fn is_of_config(&self, value: &str) -> bool {
         self.access.is_of_config(value)
+    }
+
+    /// Whose tasks of an agent `caller` shares in.
+    pub fn task_owners<'c>(&self, caller: &'c Caller, agent: &Agent) -> Vec<OwnedBy<'c>> {
+        ownership::owners(self.ownership.scope(agent), caller)
+    }
+
+    /// Whether `caller` shares in a task of an agent.
+    pub fn shares_task(&self, caller: &Caller, agent: &Agent, task: &OwnedRow) -> bool {
+        ownership::shares(self.ownership.scope(agent), task, caller)
+    }
+
+    /// Returns when the store has all that was learnt of tasks before.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn tasks_written(&self) -> Result<(), Error> {
+        self.ownership.flush().await
     }
 
     /// Why nobody may name this address over the API, if nobody may.

@@ -88,6 +88,9 @@ impl Gateway {
                 _ => {}
             }
             is_away = caught_up.is_err();
+            if is_away {
+                self.ownership.doubt();
+            }
         }
     }
 }

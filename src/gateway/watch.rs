@@ -67,6 +67,8 @@ impl Right {
             // While the store is away, what was known holds; but a change was told, so it is asked again.
             is_unsure = refreshed.is_err();
             match refreshed {
+                // What it follows may be another team's now.
+                Ok(Some(caller)) if caller.team != self.caller.team => return revoked(),
                 Ok(Some(caller)) => self.caller = caller,
                 Ok(None) => return revoked(),
                 Err(_) => {}

@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let time = prost_types::Timestamp { seconds: self.seconds, nanos: self.nanos };
-        if !TIMESTAMP_SECONDS.contains(&self.seconds) || !(0..1_000_000_000).contains(&self.nanos) {
+        if !is_time(self) {
             return Err(S::Error::custom("a timestamp outside the years 1 to 9999"));
         }
         serializer.collect_str(&time)
@@ -135,6 +135,27 @@ impl<'de> Deserialize<'de> for Timestamp {
         }
         Ok(Self { seconds: time.seconds, nanos: time.nanos })
     }
+}
+
+/// Whether ProtoJSON can spell it.
+pub fn is_time(time: &Timestamp) -> bool {
+    TIMESTAMP_SECONDS.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
+}
+
+/// The time that RFC 3339 spells, in microseconds since 1970.
+pub fn micros_of(text: &str) -> Option<i64> {
+    text.parse::<prost_types::Timestamp>().ok().map(|time| micros(time.seconds, time.nanos))
+}
+
+/// Microseconds since 1970 as a message has them.
+pub fn time(micros: i64) -> Timestamp {
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000)).unwrap_or_default() * 1_000;
+    Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}
+
+/// A time in microseconds since 1970; what is finer is cut off.
+pub fn micros(seconds: i64, nanos: i32) -> i64 {
+    seconds.saturating_mul(1_000_000).saturating_add(i64::from(nanos / 1_000))
 }
 
 impl Serialize for FieldMask {

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::config::{
-    AgentSettings, AgentTimeouts, Rates, agent_url, fault_of_forwarded, is_agent_name, is_ours, is_readable_on_the_way,
-    is_reserved_name, looks_like_a_credential, web_url,
+    AgentSettings, AgentTimeouts, ClientContexts, Rates, TaskScope, agent_url, fault_of_forwarded, is_agent_name,
+    is_ours, is_readable_on_the_way, is_reserved_name, looks_like_a_credential, web_url,
 };
 use crate::error::FieldViolation;
 use crate::operation::{Binding, Version};
@@ -65,6 +65,8 @@ pub fn settings_of(about: &admin::Agent) -> Result<AgentSettings, Vec<FieldViola
     let first = endpoints(about, &mut wrong);
     let card_url = optional(&about.card_url, "agent.card_url", &mut wrong, web_url);
     let serve_version = optional(&about.serve_version, "agent.serve_version", &mut wrong, version);
+    let task_scope = optional(&about.task_scope, "agent.task_scope", &mut wrong, TaskScope::parse);
+    let client_contexts = optional(&about.client_contexts, "agent.client_contexts", &mut wrong, ClientContexts::parse);
     let limits = about.limits.unwrap_or_default();
     not_enforced(&limits, &mut wrong);
     let (Some(url), true) = (first.url, wrong.0.is_empty()) else { return Err(wrong.0) };
@@ -89,6 +91,8 @@ pub fn settings_of(about: &admin::Agent) -> Result<AgentSettings, Vec<FieldViola
         access_groups: about.access_groups.clone(),
         rates: rates_of(&limits),
         timeouts: timeouts(about.timeouts.unwrap_or_default()),
+        task_scope,
+        client_contexts,
         is_guarded: true,
     })
 }

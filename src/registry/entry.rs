@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Agent, AgentId, check};
 use crate::config::AgentSettings;
 use crate::error::Error;
-use crate::proto::{Timestamp, admin};
+use crate::proto::admin;
+use crate::proto::wkt::time;
 use crate::store::{Cipher, Place, Row};
 
 /// Stands for a header's value wherever it is shown; written back, it leaves the value as it is.
@@ -63,12 +64,6 @@ pub fn provenance(row: &Row) -> admin::Provenance {
     }
 }
 
-/// Microseconds since 1970 as a message has them.
-pub fn time(micros: i64) -> Timestamp {
-    let nanos = i32::try_from(micros.rem_euclid(1_000_000)).unwrap_or_default() * 1_000;
-    Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
-}
-
 /// What is said of an agent of the configuration.
 pub fn about_config(id: &AgentId, settings: &AgentSettings) -> admin::Agent {
     let endpoint = admin::Endpoint {
@@ -95,6 +90,8 @@ pub fn about_config(id: &AgentId, settings: &AgentSettings) -> admin::Agent {
         state: admin::AgentState::Approved.into(),
         limits: limits_of(settings),
         timeouts: timeouts_of(settings),
+        task_scope: settings.task_scope.map_or_else(String::new, |scope| scope.as_str().to_owned()),
+        client_contexts: settings.client_contexts.map_or_else(String::new, |contexts| contexts.as_str().to_owned()),
         source: admin::AgentSource::Config.into(),
         ..Default::default()
     }

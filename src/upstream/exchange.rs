@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::events::{Events, Source};
-use super::{Endpoint, Upstream, about_the_same_task, failure, grpc, jsonrpc, rest, with_history_of};
+use super::{Endpoint, Upstream, about_the_same_task, all_of_one_task, failure, grpc, jsonrpc, rest, with_history_of};
 use crate::access::Permitted;
 use crate::call::{Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta, Response};
 use crate::config::Timeouts;
@@ -118,6 +118,9 @@ impl<'a> Exchange<'a> {
         let Answered { content: mut answer, extensions, attempts } =
             failure::in_time(limit, self.ask(&self.asked())).await?;
         about_the_same_task(self.call.operation.task_id(), &answer.peek)?;
+        if let Operation::ListPushConfigs(request) = &self.call.operation {
+            all_of_one_task(&answer, &request.task_id)?;
+        }
         if let Some(length) = self.call.operation.history_length().filter(|_| self.is_upgrade()) {
             answer = with_history_of(answer, length)?;
         }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::operation::{Operation, Rpc, Version};
 use crate::proto::send_message_response::Payload as Sent;
 use crate::proto::stream_response::Payload;
-use crate::proto::{self, TaskState};
+use crate::proto::{self, TaskState, wkt};
 
 /// Writes an operation as a request in `form`.
 ///
@@ -128,13 +128,26 @@ pub fn typed_event(event: proto::StreamResponse) -> Event {
     Event { content: Content::Typed(Box::new(event)), peek }
 }
 
-/// Ids stand in records and indexes, so what an agent calls an id has a limit.
+/// Ids stand in records, indexes and paths, so what an agent may call an id is what a caller may call one.
 pub(super) fn bounded(peek: Peek) -> Result<Peek, Error> {
-    let is_long = |id: &Option<String>| id.as_ref().is_some_and(|id| id.len() > required::ID_BYTES_MAX);
-    if is_long(&peek.task_id) || is_long(&peek.context_id) {
-        return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with an id of more than 256 bytes"));
+    let is_id = |id: &Option<String>| id.as_ref().is_none_or(|id| required::is_id(id));
+    if is_id(&peek.task_id) && peek.context_id.as_ref().is_none_or(|id| required::is_short(id)) {
+        return Ok(peek);
     }
-    Ok(peek)
+    let message = "the agent answered with an id that has more than 256 bytes, control characters, or dots for a path";
+    Err(Error::new(Kind::InvalidAgentResponse, message))
+}
+
+/// The typed form of an event.
+///
+/// # Errors
+/// InvalidAgentResponse when the agent's bytes are no event.
+pub fn typed_stream_event(event: Event) -> Result<proto::StreamResponse, Error> {
+    match event.content {
+        Content::Raw(Raw { form: Form::Json(version), bytes }) => json::event(version, &bytes, event.peek.kind),
+        Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::event(bytes),
+        Content::Typed(typed) => Ok(*typed),
+    }
 }
 
 /// Writes the events of one stream in one form.
@@ -169,12 +182,12 @@ impl EventWriter {
     /// # Errors
     /// InvalidAgentResponse for an event that cannot be translated.
     pub fn write(&mut self, next: Event) -> Result<Vec<Bytes>, Error> {
-        let typed = match next.content {
-            Content::Raw(raw) if raw.form == self.form() => return Ok(vec![raw.bytes]),
-            Content::Raw(Raw { form: Form::Json(version), bytes }) => json::event(version, &bytes, next.peek.kind)?,
-            Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::event(bytes)?,
-            Content::Typed(typed) => *typed,
-        };
+        if let Content::Raw(raw) = &next.content
+            && raw.form == self.form()
+        {
+            return Ok(vec![raw.bytes.clone()]);
+        }
+        let typed = typed_stream_event(next)?;
         match self {
             Self::Json => Ok(vec![json::write_event(&typed)?]),
             Self::JsonV0_3(writer) => json::write_event_v0_3(&typed, writer),
@@ -204,6 +217,7 @@ fn peek_at_payload(payload: &Payload) -> Peek {
             task_id: some(&update.task_id),
             context_id: some(&update.context_id),
             state: update.status.as_ref().map(proto::TaskStatus::state),
+            state_at: update.status.as_ref().and_then(since),
             is_final: false,
         },
         Payload::ArtifactUpdate(update) => Peek {
@@ -221,6 +235,7 @@ fn peek_at_task(task: &proto::Task) -> Peek {
         task_id: some(&task.id),
         context_id: some(&task.context_id),
         state: Some(task.status.as_ref().map_or(TaskState::Unspecified, proto::TaskStatus::state)),
+        state_at: task.status.as_ref().and_then(since),
         is_final: false,
     }
 }
@@ -232,6 +247,10 @@ fn peek_at_message(message: &proto::Message) -> Peek {
         context_id: some(&message.context_id),
         ..Peek::default()
     }
+}
+
+fn since(status: &proto::TaskStatus) -> Option<i64> {
+    status.timestamp.as_ref().map(|time| wkt::micros(time.seconds, time.nanos))
 }
 
 fn some(id: &str) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::call::{Answer, Content, Event, Form, PayloadKind, Peek, Raw, Response
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
 use crate::operation::{Operation, Rpc, Version};
-use crate::proto::{self, TaskState};
+use crate::proto::{self, TaskState, wkt};
 
 mod scan;
 
@@ -238,6 +238,7 @@ fn event_peek(bytes: &[u8]) -> Result<Peek, Unclear> {
             task_id: text(update, 1)?,
             context_id: text(update, 2)?,
             state: Some(state(update, 3)?),
+            state_at: state_at(update, 3),
             is_final: false,
         }),
         [None, None, None, Some(update)] => Ok(Peek {
@@ -257,6 +258,7 @@ fn task_peek(task: &[u8]) -> Result<Peek, Unclear> {
         task_id: Some(task_id.ok_or(Unclear)?),
         context_id: text(task, 2)?,
         state: Some(state(task, 3)?),
+        state_at: state_at(task, 3),
         is_final: false,
     })
 }
@@ -278,6 +280,13 @@ fn state(bytes: &[u8], status: u32) -> Result<TaskState, Unclear> {
     let Some(status) = scan::field(bytes, status) else { return Ok(TaskState::Unspecified) };
     let number = i32::try_from(scan::number(status, 1).unwrap_or(0)).map_err(|_| Unclear)?;
     TaskState::try_from(number).map_err(|_| Unclear)
+}
+
+/// Since when a status says so, in microseconds since 1970.
+fn state_at(bytes: &[u8], status: u32) -> Option<i64> {
+    let time = scan::field(scan::field(bytes, status)?, 3)?;
+    let number = |field| scan::number(time, field).unwrap_or(0).cast_signed();
+    Some(wkt::micros(number(1), i32::try_from(number(2)).ok()?))
 }
 
 impl From<ScanError> for Unscannable {

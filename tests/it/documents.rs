@@ -117,6 +117,7 @@ fn links_between_documents_lead_somewhere() {
         "SECURITY.md",
         "docs/bindings.md",
         "docs/configuration.md",
+        "docs/ownership.md",
         "docs/versions.md",
         "docs/errors.md",
         "docs/litellm.md",

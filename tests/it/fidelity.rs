@@ -20,7 +20,11 @@ async fn echo_with(result: &'static str, events: &'static [&'static str]) -> Fak
 }
 
 async fn gateway(agent: &FakeAgent, version: &str) -> TestGateway {
-    TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '{version}'}}", agent.url)).await
+    TestGateway::start(&format!(
+        "tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}', protocol_version: '{version}'}}",
+        agent.url
+    ))
+    .await
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ async fn refuses_above_the_calls_and_streams_at_once_and_gives_slots_back() {
         .await;
         let gateway = gateway(&database).await;
         let mut wanted = agent("a", &fake.url);
+        wanted["taskScope"] = json!("none");
         wanted["limits"] = json!({ "callsMax": 3 });
         gateway.admin("AgentService/CreateAgent", json!({ "agent": wanted })).await;
         let limits = json!({ "streamsMax": 1, "callsMax": 2 });

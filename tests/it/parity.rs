@@ -146,8 +146,9 @@ async fn every_door_and_every_binding_say_the_same() {
     let json_agent = json_agent(Arc::clone(&stage)).await;
     let of_grpc = Arc::clone(&stage);
     let grpc_agent = FakeGrpcAgent::start(move |heard| by_grpc(&of_grpc, &heard)).await;
+    // The calls are about tasks that nobody made.
     let config = format!(
-        "agents:\n\
+        "tasks: {{scope: none}}\nagents:\n\
          - {{name: by-jsonrpc, url: '{0}/rpc', protocol_version: '1.0', bindings: [jsonrpc]}}\n\
          - {{name: by-rest, url: '{0}/rest', protocol_version: '1.0', bindings: [http_json]}}\n\
          - {{name: by-grpc, url: '{1}'}}\n",

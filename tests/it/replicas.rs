@@ -1,6 +1,6 @@
 //! Several gateways on one database, and what happens when one of the two goes away.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::registry::{agent, echo, gateway};
 use crate::support::fake::event;
 use crate::support::gateway::{KEY, TestGateway, call, message_v1};
+use crate::support::process::{Process, until};
 use crate::support::{Database, FakeAgent, FakeReply, Postgres};
 
 const TASK: &str = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}}"#;
@@ -16,15 +17,11 @@ const TASK: &str = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_
 /// What is promised within a second or two may take longer where other tests keep the machine busy.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// How long until `done` says so.
-async fn until(limit: Duration, mut done: impl AsyncFnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !done().await {
-        assert!(begun.elapsed() < limit, "not within {limit:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    println!("it took {:?}", begun.elapsed());
-    begun.elapsed()
+/// An agent that answers with the same task whoever asks.
+fn unowned(name: &str, url: &str) -> serde_json::Value {
+    let mut agent = agent(name, url);
+    agent["taskScope"] = json!("none");
+    agent
 }
 
 /// An agent whose streams stay open.
@@ -83,7 +80,7 @@ async fn streams_end_on_both_gateways_when_the_right_to_them_does() {
     let fake = endless().await;
     let database = Database::postgres();
     let (one, two) = (gateway(&database).await, gateway(&database).await);
-    one.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    one.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     one.admin("TeamService/CreateTeam", json!({ "team": { "id": "t", "grants": { "allAgents": true } } })).await;
     let make =
         async |alias: &str| one.new_key(json!({ "alias": alias, "teamId": "t", "grants": { "agents": ["a"] } })).await;
@@ -138,7 +135,7 @@ async fn a_change_that_concerns_nobody_leaves_streams_open() {
     let fake = endless().await;
     let database = Database::sqlite();
     let gateway = gateway(&database).await;
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     let key = gateway.new_key(json!({ "alias": "k", "grants": { "agents": ["a"] } })).await;
     let mut stream = open(&gateway, &key, "a").await;
     stream.frame().await.unwrap().unwrap();
@@ -158,7 +155,7 @@ async fn an_emergency_stop_cancels_the_tasks_that_are_followed() {
     let fake = endless().await;
     let database = Database::sqlite();
     let gateway = gateway(&database).await;
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     let grants = json!({ "agents": ["a"], "operations": ["SendStreamingMessage"] });
     let key = gateway.new_key(json!({ "alias": "k", "grants": grants, "limits": { "callsMax": 1 } })).await;
     let mut stream = open(&gateway, &key, "a").await;
@@ -183,7 +180,7 @@ async fn while_the_database_is_away_known_keys_go_on_and_writes_are_refused() {
     let database = Database::of(&server);
     let yaml = database.yaml.replace("store: {", "store: {timeout_ms: 1000, ");
     let gateway = TestGateway::start(&format!("{yaml}outbound: {{allow: [127.0.0.0/8]}}\n")).await;
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     let key = gateway.new_key(json!({ "alias": "k", "grants": { "agents": ["a"] } })).await;
     assert_eq!(gateway.call_as(&key, "a").await, 200);
     server.stop();
@@ -218,7 +215,7 @@ async fn keys_are_not_believed_for_ever_while_the_database_is_away() {
     let database = Database::of(&server);
     let yaml = database.yaml.replace("store: {", "store: {timeout_ms: 500, stale_max_ms: 1500, ");
     let gateway = TestGateway::start(&format!("{yaml}outbound: {{allow: [127.0.0.0/8]}}\n")).await;
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     let key = gateway.new_key(json!({ "alias": "k", "grants": { "agents": ["a"] } })).await;
     assert_eq!(gateway.call_as(&key, "a").await, 200);
     server.stop();
@@ -230,50 +227,10 @@ async fn keys_are_not_believed_for_ever_while_the_database_is_away() {
     server.stop();
 }
 
-/// The program itself, for tests that kill it.
-struct Process {
-    child: Child,
-    base: String,
-    config: tempfile::NamedTempFile,
-}
-
-fn serve(yaml: &str) -> Process {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let config = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(config.path(), format!("listen: {address}\nmaster_key: {KEY}\n{yaml}")).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
-        .env_clear()
-        .args(["serve", "--config"])
-        .arg(config.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    Process { child, base: format!("http://{address}"), config }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
-    async fn is_ready(&self) {
-        let client = switchboard::client::Client::new(self.base.parse().unwrap(), KEY);
-        until(Duration::from_secs(20), async || client.admin("AgentService/ListAgents", &json!({})).await.is_ok())
-            .await;
-    }
-}
-
 #[tokio::test]
 async fn a_second_process_on_one_sqlite_file_is_refused() {
     let database = Database::sqlite();
-    let first = serve(&database.yaml);
+    let first = Process::serve(&database.yaml);
     first.is_ready().await;
     let second = Command::new(env!("CARGO_BIN_EXE_switchboard"))
         .env_clear()
@@ -292,7 +249,7 @@ async fn a_killed_process_leaves_nothing_half_written() {
     let rounds: u64 = std::env::var("KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
     for database in Database::both() {
         for round in 0..rounds {
-            let mut process = serve(&database.yaml);
+            let mut process = Process::serve(&database.yaml);
             process.is_ready().await;
             let base = process.base.clone();
             let writes = async move {
@@ -314,8 +271,7 @@ async fn a_killed_process_leaves_nothing_half_written() {
             };
             let killed = async {
                 tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
-                process.child.kill().unwrap();
-                process.child.wait().unwrap();
+                process.kill();
             };
             tokio::join!(writes, killed);
             for (what, sql) in [
@@ -345,7 +301,7 @@ async fn a_killed_process_leaves_nothing_half_written() {
         }
         let written: u64 = database.query("SELECT COUNT(*) FROM agents")[0].parse().unwrap();
         assert!(written >= rounds, "{written} agents were written");
-        serve(&database.yaml).is_ready().await;
+        Process::serve(&database.yaml).is_ready().await;
     }
 }
 
@@ -400,7 +356,7 @@ async fn a_master_key_is_made_once_when_there_is_none() {
 async fn the_configuration_file_is_followed() {
     let fake = echo().await;
     let database = Database::sqlite();
-    let process = serve(&format!("{}agents:\n- {{name: a, url: '{}'}}\n", database.yaml, fake.url));
+    let process = Process::serve(&format!("{}agents:\n- {{name: a, url: '{}'}}\n", database.yaml, fake.url));
     process.is_ready().await;
     let client = switchboard::client::Client::new(process.base.parse().unwrap(), KEY);
     let names = async || {
@@ -441,7 +397,7 @@ async fn a_right_that_is_lost_before_the_agent_answers_ends_the_stream_too() {
     .await;
     let database = Database::sqlite();
     let gateway = gateway(&database).await;
-    gateway.admin("AgentService/CreateAgent", json!({ "agent": agent("a", &fake.url) })).await;
+    gateway.admin("AgentService/CreateAgent", json!({ "agent": unowned("a", &fake.url) })).await;
     let key = gateway.new_key(json!({ "alias": "k", "grants": { "agents": ["a"] } })).await;
     let (stream, ()) = tokio::join!(open(&gateway, &key, "a"), async {
         let feed = is_asked.recv().await.unwrap();

@@ -27,7 +27,11 @@ async fn agent() -> FakeAgent {
 }
 
 async fn gateway(agent: &FakeAgent, more: &str) -> TestGateway {
-    TestGateway::start(&format!("{more}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}", agent.url)).await
+    TestGateway::start(&format!(
+        "{more}\ntasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}",
+        agent.url
+    ))
+    .await
 }
 
 async fn ask(gateway: &TestGateway, verb: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -199,7 +203,8 @@ async fn takes_a_tenant_from_the_path_for_the_agents_own() {
         "/.well-known/agent-card.json" => FakeReply::json(card.clone()),
         _ => FakeReply::json(TASK),
     });
-    let gateway = TestGateway::with(&[("a", &agent.url)]).await;
+    let gateway =
+        TestGateway::start(&format!("tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}'}}", agent.url)).await;
     for path in ["/acme/tasks/t:cancel", "/tasks/t:cancel", "/a/tasks/t:cancel"] {
         let answer = ask(&gateway, "POST", path, &[], "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -244,8 +249,11 @@ async fn subscribes_by_get_where_an_agent_does_not_take_post() {
         _ => FakeReply::Whole(404, "text/plain", "no".into()),
     })
     .await;
-    let gateway =
-        TestGateway::start(&format!("agents:\n- {{name: a, url: '{}/rest', bindings: [http_json]}}", agent.url)).await;
+    let gateway = TestGateway::start(&format!(
+        "tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}/rest', bindings: [http_json]}}",
+        agent.url
+    ))
+    .await;
     let answer = ask(&gateway, "GET", "/tasks/t:subscribe", &[], "").await;
     assert_eq!(answer.events()[0]["task"]["id"], "t", "{}", answer.text());
     gateway.finish().await;

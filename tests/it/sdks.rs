@@ -103,8 +103,6 @@ fn expected_failures(caller: Caller, agent: &str) -> Vec<(&'static str, i64)> {
     ];
     match (caller, agent) {
         (OldPython, _) => {}
-        // 0.3 agents have no ListTasks; that a finished task has nothing to subscribe to is said as 1.0 says it.
-        (_, "old") => failures.extend([("subscribe_finished", -32004), ("list", -32004)]),
         _ => failures.push(("subscribe_finished", -32004)),
     }
     failures

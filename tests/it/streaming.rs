@@ -214,7 +214,8 @@ async fn begins_a_1_0_subscription_with_the_task() {
         ),
     })
     .await;
-    let config = format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url);
+    let config =
+        format!("tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url);
     let gateway = TestGateway::start(&config).await;
     let answer = gateway.post("a", crate::support::gateway::call("SubscribeToTask", json!({ "id": "t" }))).await;
     let events = answer.events();

@@ -5,10 +5,13 @@ pub mod fake;
 pub mod gateway;
 pub mod grpc;
 pub mod peers;
+pub mod process;
+pub mod shelf;
 pub mod tools;
 
 pub use database::{Database, Postgres};
 pub use fake::{FakeAgent, FakeReply, Seen};
+pub use shelf::Shelf;
 
 /// Pretty enough to read in a failure.
 pub fn json(bytes: &[u8]) -> serde_json::Value {

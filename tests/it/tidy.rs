@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The modules by rank: each may use those of earlier groups, and inside its group those to its left. Words may use
 /// one another.
-const RANKS: [&[&str]; 10] = [
+const RANKS: [&[&str]; 11] = [
     &["proto", "operation", "call", "error", "clock", "config"],
     &["a2a", "wire"],
     &["outbound", "store"],
-    &["registry"],
+    &["registry", "ownership"],
     &["access", "limits"],
     &["ledger"],
     &["upstream", "routing"],
+    &["tasks"],
     &["gateway"],
     &["bindings", "admin"],
     &["telemetry", "server", "client", "demo", "cli"],

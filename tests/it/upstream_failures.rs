@@ -9,7 +9,7 @@ use crate::support::{FakeAgent, FakeReply, Seen};
 
 async fn gateway(agent: &FakeAgent) -> TestGateway {
     let config = format!(
-        "timeouts: {{unary_ms: 400, stream_idle_ms: 400}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}",
+        "tasks: {{scope: none}}\ntimeouts: {{unary_ms: 400, stream_idle_ms: 400}}\nagents:\n- {{name: a, url: '{}', protocol_version: '1.0'}}",
         agent.url
     );
     TestGateway::start(&config).await
@@ -95,8 +95,11 @@ async fn withholds_another_task_from_a_0_3_caller_too() {
         "{}",
     ] {
         let agent = FakeAgent::start(move |seen| FakeReply::result(&seen, answer)).await;
-        let gateway =
-            TestGateway::start(&format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url)).await;
+        let gateway = TestGateway::start(&format!(
+            "tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}",
+            agent.url
+        ))
+        .await;
         let reply = gateway.rpc("a", "tasks/get", json!({ "id": "mine" })).await;
         assert_eq!(reply["error"]["code"], -32006, "{answer}: {reply}");
         gateway.finish().await;

@@ -110,7 +110,7 @@ async fn lists_tasks_under_the_old_name_where_the_agent_can() {
     })
     .await;
     let config = format!(
-        "agents:\n- {{name: new, url: '{0}', protocol_version: '1.0'}}\n- {{name: old, url: '{0}', protocol_version: '0.3'}}",
+        "tasks: {{scope: none}}\nagents:\n- {{name: new, url: '{0}', protocol_version: '1.0'}}\n- {{name: old, url: '{0}', protocol_version: '0.3'}}",
         agent.url
     );
     let gateway = TestGateway::start(&config).await;
@@ -153,7 +153,8 @@ async fn gives_a_1_0_caller_as_much_history_as_it_asked_for() {
         FakeReply::result(&seen, r#"{"kind":"task","id":"t","contextId":"c","status":{"state":"completed"},"history":[{"kind":"message","messageId":"1","role":"user","parts":[{"kind":"text","text":"x"}]},{"kind":"message","messageId":"2","role":"agent","parts":[{"kind":"text","text":"y"}]}]}"#)
     })
     .await;
-    let config = format!("agents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url);
+    let config =
+        format!("tasks: {{scope: none}}\nagents:\n- {{name: a, url: '{}', protocol_version: '0.3'}}", agent.url);
     let gateway = TestGateway::start(&config).await;
     for (length, expected) in [(json!(0), vec![]), (json!(1), vec!["2"]), (json!(null), vec!["1", "2"])] {
         let reply = gateway.rpc("a", "GetTask", json!({ "id": "t", "historyLength": length })).await;

@@ -9,8 +9,8 @@ use super::{Answer, answered, asked, known, ok, query};
 use crate::admin::{Actor, Routes, Scope};
 use crate::config::key_hash;
 use crate::error::Error;
+use crate::proto::wkt::time;
 use crate::proto::{FieldMask, admin as api};
-use crate::registry::time;
 
 pub(super) async fn generate(State(routes): State<Routes>, request: Request) -> Response {
     answered(

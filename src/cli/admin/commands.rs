@@ -201,6 +201,36 @@ pub(in crate::cli) enum GroupCommand {
 }
 
 #[derive(Subcommand)]
+pub(in crate::cli) enum TaskCommand {
+    /// List an agent's tasks, the last changed first; without a role, those that your key shares in.
+    List {
+        /// The agent, by name or id.
+        agent: String,
+        /// Only those that this key made, by its id.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        key: String,
+        /// Only those that keys of this team made, by its id.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        team: String,
+        /// Only those of this conversation.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        context: String,
+        /// Only those in this state.
+        #[arg(long, value_parser = STATES)]
+        state: Option<String>,
+    },
+    /// Show who made a task, where it lives and what was last seen of it.
+    Show {
+        /// The agent, by name or id.
+        agent: String,
+        id: String,
+    },
+}
+
+const STATES: [&str; 8] =
+    ["submitted", "working", "completed", "failed", "canceled", "input-required", "rejected", "auth-required"];
+
+#[derive(Subcommand)]
 pub(in crate::cli) enum ExplainCommand {
     /// Whether a key may call an agent, and which grant decides.
     Access {
@@ -323,6 +353,25 @@ impl GroupCommand {
             }
             Self::Update { id, data } => update("AccessGroupService/UpdateAccessGroup", "accessGroup", id, data),
             Self::Delete { id } => by_id("AccessGroupService/DeleteAccessGroup", id),
+        }
+    }
+}
+
+impl TaskCommand {
+    pub(super) fn asked(&self) -> Asked {
+        match self {
+            Self::List { agent, key, team, context, state } => {
+                let state =
+                    state.as_ref().map(|state| format!("TASK_STATE_{}", state.to_uppercase().replace('-', "_")));
+                let filter = json!({ "agent": agent, "keyId": key, "teamId": team, "contextId": context });
+                let mut body = filter.as_object().cloned().unwrap_or_default();
+                body.insert("pageSize".to_owned(), 1000.into());
+                body.extend(state.map(|state| ("state".to_owned(), state.into())));
+                Asked { method: "TaskService/ListTasks", body: Value::Object(body) }
+            }
+            Self::Show { agent, id } => {
+                Asked { method: "TaskService/GetTask", body: json!({ "agent": agent, "id": id }) }
+            }
         }
     }
 }

@@ -27,6 +27,16 @@ const KEYS: Columns = &[
 const TEAMS: Columns = &[("NAME", "name"), ("ID", "id"), ("BLOCKED", "blocked"), ("AGENTS", "grants.agents")];
 const GROUPS: Columns = &[("NAME", "name"), ("ID", "id"), ("AGENTS", "agents"), ("DESCRIPTION", "description")];
 
+const TASKS: Columns = &[
+    ("ID", "id"),
+    ("STATE", "state"),
+    ("SINCE", "stateTime"),
+    ("KEY", "keyId"),
+    ("TEAM", "teamId"),
+    ("USER", "userId"),
+    ("CONTEXT", "contextId"),
+];
+
 /// The answer of `method` for people.
 pub(super) fn table(method: &str, answer: &Value) -> String {
     let list = match method {
@@ -34,6 +44,7 @@ pub(super) fn table(method: &str, answer: &Value) -> String {
         "KeyService/ListKeys" => Some(("keys", KEYS)),
         "TeamService/ListTeams" => Some(("teams", TEAMS)),
         "AccessGroupService/ListAccessGroups" => Some(("accessGroups", GROUPS)),
+        "TaskService/ListTasks" => Some(("tasks", TASKS)),
         _ => None,
     };
     match list {
@@ -60,11 +71,14 @@ fn rows(items: &[Value], columns: Columns) -> String {
     lines.iter().map(padded).collect()
 }
 
+/// What the values of an enum begin with.
+const PREFIXES: [&str; 4] = ["AGENT_STATE_", "AGENT_SOURCE_", "ROLE_", "TASK_STATE_"];
+
 /// Enums without what all of their values begin with; lists on one line.
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => {
-            let known = ["AGENT_STATE_", "AGENT_SOURCE_", "ROLE_"].iter().find_map(|prefix| text.strip_prefix(prefix));
+            let known = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix));
             known.map_or_else(|| text.clone(), str::to_lowercase)
         }
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),

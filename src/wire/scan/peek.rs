@@ -4,7 +4,7 @@ use super::{Scan, Slot};
 use crate::a2a::v0_3;
 use crate::call::{PayloadKind, Peek};
 use crate::operation::Version;
-use crate::proto::TaskState;
+use crate::proto::{TaskState, wkt};
 
 /// Something that cannot be told without decoding: two payloads, an escaped id, a state that nobody knows.
 struct Unclear;
@@ -36,6 +36,8 @@ impl Scan<'_> {
             task_id: self.plain(id_slot)?.map(str::to_owned),
             context_id: self.plain(Slot::ContextId)?.map(str::to_owned),
             state,
+            // One that is not readable is no reason to decode: whoever needs it takes the time of arrival.
+            state_at: self.text(Slot::Timestamp).and_then(wkt::micros_of),
             is_final: self.values[Slot::Final as usize] == Some(b"true"),
         })
     }

@@ -33,6 +33,7 @@ pub(super) enum Slot {
     TaskId,
     ContextId,
     State,
+    Timestamp,
     Final,
     Task,
     Message,
@@ -41,7 +42,7 @@ pub(super) enum Slot {
 }
 
 impl Slot {
-    pub(super) const COUNT: usize = 11;
+    pub(super) const COUNT: usize = 12;
 }
 
 /// Longer names than this are compared by their beginning, which is longer than any name in the shapes.
@@ -239,7 +240,7 @@ pub fn request_shape(rpc: Rpc, version: Version) -> &'static Shape {
     }
 }
 
-static STATUS: Shape = Shape { members: &[kept("state", Slot::State)] };
+static STATUS: Shape = Shape { members: &[kept("state", Slot::State), kept("timestamp", Slot::Timestamp)] };
 static TASK: Shape =
     Shape { members: &[kept("id", Slot::TaskId), kept("contextId", Slot::ContextId), inside("status", &STATUS)] };
 static MESSAGE: Shape = Shape { members: &[kept("taskId", Slot::TaskId), kept("contextId", Slot::ContextId)] };

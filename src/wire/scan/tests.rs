@@ -60,6 +60,7 @@ fn event(json: &str, version: Version) -> Option<Peek> {
 #[test]
 fn peeks_at_events_of_both_versions() {
     let expected = |kind| Peek {
+        state_at: None,
         kind: Some(kind),
         task_id: Some("t".into()),
         context_id: Some("c".into()),

@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic_types::pb;
 
 use super::{from_proto, operation};
-use crate::support::gateway::{Answer, KEY, TestGateway, call as envelope, grpc_request};
+use crate::support::gateway::{Answer, TestGateway, call as envelope, grpc_request_as};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
@@ -110,7 +110,7 @@ async fn http_json(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value
     let target = rest::target(&operation, "").expect("a path");
     // The caller's own text, where the operation is a body: numbers in it are what they are.
     let body = if target.has_body { request.to_string() } else { String::new() };
-    let bearer = format!("Bearer {KEY}");
+    let bearer = format!("Bearer {}", gateway.key);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let path = format!("/a2a/{agent}{}", target.path_and_query);
     let answer = gateway.request(target.verb, &path, &headers, body).await;
@@ -147,7 +147,7 @@ async fn grpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> 
     let bytes = with_tenant(operation(rpc, request), agent);
     macro_rules! one {
         ($method:ident) => {
-            match client.$method(grpc_request(bytes)).await {
+            match client.$method(grpc_request_as(&gateway.key, bytes)).await {
                 Ok(answer) => Outcome::One(from_proto(rpc, &answer.into_inner().bytes)),
                 Err(status) => from_grpc(&status),
             }
@@ -155,7 +155,7 @@ async fn grpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> 
     }
     macro_rules! many {
         ($method:ident) => {{
-            let mut stream = match client.$method(grpc_request(bytes)).await {
+            let mut stream = match client.$method(grpc_request_as(&gateway.key, bytes)).await {
                 Ok(answer) => answer.into_inner(),
                 Err(status) => return from_grpc(&status),
             };
@@ -206,7 +206,7 @@ pub fn frames(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
 
 /// A POST to a method of the service under the agent's address, over HTTP/1.1.
 pub async fn post(gateway: &TestGateway, agent: &str, rpc: Rpc, content_type: &str, body: Bytes) -> Answer {
-    let bearer = format!("Bearer {KEY}");
+    let bearer = format!("Bearer {}", gateway.key);
     let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
     let path = format!("/a2a/{agent}/lf.a2a.v1.A2AService/{}", rpc.method().name);
     gateway.request(Method::POST, &path, &headers, body).await

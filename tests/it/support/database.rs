@@ -56,12 +56,17 @@ impl Database {
         [Self::sqlite(), Self::postgres()]
     }
 
+    /// Changes what is there.
+    pub fn execute(&self, sql: &str) {
+        self.query(sql);
+    }
+
     /// What a query says, a line a row, cells with `|` between them.
     pub fn query(&self, sql: &str) -> Vec<String> {
         let output = if let Some(url) = &self.url {
             Command::new(program("psql")).args(["-XAtq", "-d", url, "-c", sql]).output()
         } else {
-            let script = "import sqlite3,sys\nfor row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print('|'.join('' if c is None else str(c) for c in row))";
+            let script = "import sqlite3,sys\nfor row in sqlite3.connect(sys.argv[1],isolation_level=None).execute(sys.argv[2]): print('|'.join('' if c is None else str(c) for c in row))";
             let file = self.directory.path().join("switchboard.db");
             Command::new("python3").args(["-c", script]).arg(file).arg(sql).output()
         };

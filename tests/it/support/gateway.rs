@@ -27,6 +27,8 @@ pub const KEY: &str = "sk-test";
 pub struct TestGateway {
     server: Option<Server>,
     pub base: String,
+    /// Whose calls are made where none is named.
+    pub key: String,
     records: UnboundedReceiver<Box<Entry>>,
     http: Client<HttpConnector, Full<Bytes>>,
     grpc: A2AServiceClient<Http2>,
@@ -74,7 +76,7 @@ impl TestGateway {
         let base = format!("http://{}", server.address());
         let http = Client::builder(TokioExecutor::new()).build_http();
         let grpc = grpc::client(&base);
-        Self { server: Some(server), base, records, http, grpc }
+        Self { server: Some(server), base, key: KEY.to_owned(), records, http, grpc }
     }
 
     pub async fn request(
@@ -110,7 +112,7 @@ impl TestGateway {
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        self.request(Method::GET, path, &[("authorization", &format!("Bearer {KEY}"))], Bytes::new()).await
+        self.request(Method::GET, path, &[("authorization", &format!("Bearer {}", self.key))], Bytes::new()).await
     }
 
     /// Calls a method of the admin API, such as `KeyService/CreateKey`, with this key.
@@ -145,7 +147,7 @@ impl TestGateway {
     }
 
     pub async fn post_with(&self, agent: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
-        let bearer = format!("Bearer {KEY}");
+        let bearer = format!("Bearer {}", self.key);
         let mut all = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
         all.retain(|(name, _)| !headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)));
         all.extend_from_slice(headers);
@@ -227,9 +229,14 @@ impl Drop for TestGateway {
 
 /// A gRPC request of an admitted caller.
 pub fn grpc_request<T>(bytes: Bytes) -> tonic::Request<Encoded<T>> {
+    grpc_request_as(KEY, bytes)
+}
+
+/// A gRPC request with this key.
+pub fn grpc_request_as<T>(key: &str, bytes: Bytes) -> tonic::Request<Encoded<T>> {
     let mut request = tonic::Request::new(Encoded::new(bytes));
     let metadata = request.metadata_mut();
-    metadata.insert("authorization", format!("Bearer {KEY}").parse().expect("a value"));
+    metadata.insert("authorization", format!("Bearer {key}").parse().expect("a value"));
     metadata.insert("a2a-version", "1.0".parse().expect("a value"));
     request
 }

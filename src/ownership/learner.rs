@@ -1,0 +1,252 @@
+//! What one call's reply says of tasks and contexts, written down before the caller reads it.
+//!
+//! Only the reply to a send makes an owner; every other one tells a state at most. A reply that names what is somebody
+//! else's is withheld and changes nothing: an agent whose counter began anew, or who lies, gives nobody another's task.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use super::contexts::{Claim, is_send};
+use super::writer::Write;
+use super::{ATTEMPTS_MAX, Named, Ownership, shares, spelled, withheld};
+use crate::call::{Call, Caller, Event, Peek, Reply, ReplyBody, ReplyMeta};
+use crate::config::TaskScope;
+use crate::error::{Error, Kind};
+use crate::operation::{Binding, Version};
+use crate::proto::TaskState;
+use crate::registry::{Agent, AgentId};
+use crate::store::{NewOwned, OwnedRow, StateChange};
+
+/// One call, and what its reply has told so far.
+struct Learner {
+    ownership: Arc<Ownership>,
+    scope: TaskScope,
+    is_send: bool,
+    agent: AgentId,
+    caller: Caller,
+    version: Version,
+    /// The context that a send names.
+    context_id: Option<String>,
+    meta: ReplyMeta,
+    task: Option<Arc<OwnedRow>>,
+    context: Option<Arc<OwnedRow>>,
+    /// The last state that was told.
+    state: Option<TaskState>,
+}
+
+impl Ownership {
+    /// A reply whose tasks and contexts are written down: a unary one now, a stream's as its events come.
+    ///
+    /// # Errors
+    /// The reply's own; InvalidAgentResponse for one that names what is somebody else's; Overloaded when a row that must
+    /// be written cannot be. Nothing of the reply may be passed on then.
+    pub async fn learn(
+        self: &Arc<Self>,
+        call: &Call,
+        agent: &Agent,
+        named: &Named,
+        claim: Option<Claim>,
+        reply: Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
+        if let Some(claim) = claim {
+            self.settle(claim, reply.as_ref().err()).await;
+        }
+        let Reply { meta, body } = reply?;
+        match body {
+            ReplyBody::One(answer) if answer.peek.task_id.is_none() && answer.peek.context_id.is_none() => {
+                Ok(Reply { meta, body: ReplyBody::One(answer) })
+            }
+            ReplyBody::One(answer) => {
+                let mut learner = self.learner(call, agent, named, &meta);
+                learner.meet(&answer.peek).await?;
+                Ok(Reply { meta, body: ReplyBody::One(answer) })
+            }
+            ReplyBody::Stream(events) => {
+                let learner = self.learner(call, agent, named, &meta);
+                let learnt = stream::unfold(Some((events, learner)), |open| async move {
+                    let (mut events, mut learner) = open?;
+                    let event = events.next().await?;
+                    match learner.see(event).await {
+                        Ok(event) => Some((Ok(event), Some((events, learner)))),
+                        // It is the last that is passed on.
+                        Err(error) => Some((Err(error), None)),
+                    }
+                });
+                Ok(Reply { meta, body: ReplyBody::Stream(learnt.boxed()) })
+            }
+        }
+    }
+
+    fn learner(self: &Arc<Self>, call: &Call, agent: &Agent, named: &Named, meta: &ReplyMeta) -> Learner {
+        Learner {
+            ownership: Arc::clone(self),
+            scope: self.scope(agent),
+            is_send: is_send(call.operation.rpc()),
+            agent: agent.id.clone(),
+            caller: call.caller.clone(),
+            version: call.version,
+            context_id: call.operation.context_id().map(str::to_owned),
+            meta: ReplyMeta { extensions: Vec::new(), ..meta.clone() },
+            task: named.task.clone(),
+            context: named.context.clone(),
+            state: None,
+        }
+    }
+}
+
+impl Learner {
+    async fn see(&mut self, event: Result<Event, Error>) -> Result<Event, Error> {
+        let event = event?;
+        self.meet(&event.peek).await?;
+        Ok(event)
+    }
+
+    async fn meet(&mut self, peek: &Peek) -> Result<(), Error> {
+        let is_new = |known: &Option<Arc<OwnedRow>>, id: Option<&str>| {
+            id.filter(|id| known.as_ref().is_none_or(|row| row.id != *id)).map(str::to_owned)
+        };
+        let context = is_new(&self.context, peek.context_id.as_deref());
+        let task = is_new(&self.task, peek.task_id.as_deref());
+        if task.is_some() || context.is_some() {
+            Box::pin(self.find(peek, task.as_deref(), context.as_deref())).await?;
+        }
+        self.note(peek);
+        Ok(())
+    }
+
+    /// Finds the rows of a task and a context that were not named before, and makes those that a send may make. Nothing
+    /// is made before all that is there was found to be the caller's.
+    async fn find(&mut self, peek: &Peek, task: Option<&str>, context: Option<&str>) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let written = self.ownership.index.written();
+            let found = self.ownership.there(&self.agent.0, task, context, self.is_send).await?;
+            self.judge(&found)?;
+            let is_there = |is_context: i64| found.iter().any(|row| row.is_context == is_context);
+            let new_context = context.filter(|_| self.is_send && !is_there(1));
+            let new_task = task.filter(|_| self.is_send && !is_there(0));
+            let new = Arc::new(NewOwned {
+                context: new_context.map(|id| OwnedRow { is_context: 1, ..self.new_row(id) }),
+                task: new_task.map(|id| self.new_task(id, peek)),
+            });
+            let made =
+                if new.rows().next().is_none() { Some(Vec::new()) } else { self.ownership.make(new, written).await? };
+            if let Some(made) = made {
+                for row in found.into_iter().chain(made) {
+                    let place = if row.is_context == 1 { &mut self.context } else { &mut self.task };
+                    *place = Some(row);
+                }
+                return Ok(());
+            }
+        }
+        Err(Error::new(Kind::Overloaded, "too many calls make the same task at once"))
+    }
+
+    /// That rows which a reply names are the caller's.
+    fn judge(&self, found: &[Arc<OwnedRow>]) -> Result<(), Error> {
+        let now = self.ownership.store.now();
+        let is_gone = |row: &OwnedRow| row.is_context == 0 && self.ownership.is_gone(row, now);
+        let is_own = |row: &OwnedRow| shares(self.scope, row, &self.caller) && !is_gone(row);
+        if self.scope == TaskScope::None || found.iter().all(|row| is_own(row)) {
+            return Ok(());
+        }
+        tracing::warn!(agent = %self.agent, "an agent answered with what is somebody else's");
+        Err(withheld())
+    }
+
+    fn new_task(&self, id: &str, peek: &Peek) -> OwnedRow {
+        let (state_at, ended_at) = self.times(peek);
+        let context_id = peek.context_id.as_deref().or(self.context_id.as_deref());
+        OwnedRow {
+            context_id: context_id.unwrap_or_default().to_owned(),
+            state: spelled(peek.state),
+            state_at,
+            ended_at,
+            ..self.new_row(id)
+        }
+    }
+
+    fn new_row(&self, id: &str) -> OwnedRow {
+        OwnedRow {
+            endpoint_id: self.meta.endpoint.as_deref().unwrap_or_default().to_owned(),
+            agent_binding: self.meta.binding.map_or("", Binding::as_str).to_owned(),
+            agent_version: self.meta.version.map_or("", Version::as_str).to_owned(),
+            ..self.ownership.row(&self.caller, self.version, &self.agent, id)
+        }
+    }
+
+    /// Since when the state is, where the agent's word counts, but for the future; and when the task was seen to have ended,
+    /// where it does not: a clock that is wrong must not make us forget it.
+    fn times(&self, peek: &Peek) -> (i64, Option<i64>) {
+        let now = self.ownership.store.now();
+        let at = peek.state_at.filter(|at| (0..=now).contains(at)).unwrap_or(now);
+        (at, peek.state.is_some_and(TaskState::is_terminal).then_some(now))
+    }
+
+    /// Notes a state that differs from the one before.
+    fn note(&mut self, peek: &Peek) {
+        let (Some(state), Some(row)) = (peek.state, &self.task) else { return };
+        if self.state == Some(state) || row.ended_at.is_some() || row.state == state.as_str_name() {
+            self.state = Some(state);
+            return;
+        }
+        self.state = Some(state);
+        let (state_at, ended_at) = self.times(peek);
+        let row = OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() };
+        self.task = Some(self.ownership.note(row));
+    }
+}
+
+impl Ownership {
+    /// The rows of what a reply names. If they are to be made, the database that is shared says what is there when they
+    /// are; asking it before would be once more.
+    pub(super) async fn there(
+        &self,
+        agent: &str,
+        task: Option<&str>,
+        context: Option<&str>,
+        are_made: bool,
+    ) -> Result<Vec<Arc<OwnedRow>>, Error> {
+        if self.is_shared && are_made {
+            let task = task.and_then(|id| self.index.get(false, agent, id));
+            return Ok(task.into_iter().chain(context.and_then(|id| self.index.get(true, agent, id))).collect());
+        }
+        self.known(agent, task.as_slice(), context.as_slice()).await
+    }
+
+    /// Makes rows that were not there when `written` batches were. None when somebody was faster: then what is there is to
+    /// be looked at again, and not all of them were made.
+    pub(super) async fn make(&self, new: Arc<NewOwned>, written: u64) -> Result<Option<Vec<Arc<OwnedRow>>>, Error> {
+        if self.is_shared {
+            let rows = Arc::clone(&new);
+            let taken = self.wait(|done| Write::Rows { new, done: Some(done) }).await?;
+            if taken.is_empty() {
+                return Ok(Some(rows.rows().map(|row| self.index.put(row.clone())).collect()));
+            }
+            for row in taken {
+                self.index.put(row);
+            }
+            return Ok(None);
+        }
+        let rows: Vec<_> = new.rows().cloned().map(Arc::new).collect();
+        if !self.index.take(&rows, written) {
+            return Ok(None);
+        }
+        let queued = self.queue.send(Write::Rows { new, done: None }).await;
+        queued.map(|()| Some(rows)).map_err(|_| Error::new(Kind::Overloaded, "the gateway is restarting"))
+    }
+
+    /// Notes a state, now in memory and soon in the store. It is a hint: when too many come at once, some are not.
+    fn note(&self, row: OwnedRow) -> Arc<OwnedRow> {
+        let change = StateChange {
+            agent_id: row.agent_id.clone(),
+            task_id: row.id.clone(),
+            state: row.state.clone(),
+            state_at: row.state_at,
+            ended_at: row.ended_at,
+        };
+        drop(self.queue.try_send(Write::State(change)));
+        self.index.put(row)
+    }
+}
