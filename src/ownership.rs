@@ -167,7 +167,9 @@ impl Ownership {
         }
         // Boxed, as what is seldom waited for: calls hold their futures as long as their streams.
         let rows = Box::pin(self.store.owned(agent, &missing[0], &missing[1])).await?;
-        found.extend(rows.into_iter().map(|row| self.index.put(row)));
+        // A claim may yet be given back, by another gateway too.
+        found
+            .extend(rows.into_iter().map(|row| if row.claim.is_empty() { self.index.put(row) } else { Arc::new(row) }));
         Ok(found)
     }
 

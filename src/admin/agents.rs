@@ -160,6 +160,11 @@ impl Admin {
         if request.stop_running {
             // With those that began in between. A stream whose agent has not said its task yet cannot be told of.
             running.extend(self.gateway.running_tasks(&agent.id));
+            match self.gateway.unended_tasks(&agent.id, &actor.caller).await {
+                Ok(tasks) => running.extend(tasks),
+                // The stop is made, and what is known is cancelled all the same.
+                Err(error) => tracing::warn!(?error, "only the tasks of open streams can be cancelled"),
+            }
             self.gateway.cancel_tasks(&agent, running).await;
         }
         Ok(api::DisableAgentResponse { agent: Some(shown) })

@@ -40,9 +40,8 @@ impl Admin {
             owners: &owners,
             context_id: &request.context_id,
             state: if request.state == 0 { "" } else { request.state().as_str_name() },
-            since: None,
-            is_open: false,
             after: after.split_once(' ').and_then(|(at, id)| Some((at.parse().ok()?, id))),
+            ..TasksOf::default()
         };
         self.gateway.tasks_written().await?;
         let mut rows = self.store().tasks(of, size + 1).await?;

@@ -1,4 +1,5 @@
-//! The tasks whose streams are open here, so that an emergency stop can have their agent cancel them.
+//! The tasks that an emergency stop has their agent cancel: those whose streams are open here, and those that have not
+//! ended as far as is known.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,12 +10,16 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::access::Access;
-use crate::call::{AgentName, Call, CallId, Caller, Event, Form, Peer, TraceContext, WorkflowHint};
+use crate::call::{AgentName, Call, CallId, Caller, Event, Form, Peer, Reply, ReplyBody, TraceContext, WorkflowHint};
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::operation::{Binding, Operation, Version};
 use crate::proto;
 use crate::registry::{Agent, AgentId};
+use crate::store::{OwnedBy, TasksOf};
 
+/// Tasks that one stop cancels; the last changed are the first.
+const CANCELED_MAX: usize = 10_000;
 /// Cancellations that are under way at once.
 const CANCELED_AT_ONCE: usize = 8;
 
@@ -85,7 +90,20 @@ impl Gateway {
         of_agent.filter_map(task).collect()
     }
 
-    /// Has an agent cancel tasks, each in the name of whoever followed it and with a record of its own, whatever that
+    /// The tasks of an agent that have not ended as far as is known, to be cancelled in the name of whoever stops it.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn unended_tasks(&self, agent: &AgentId, caller: &Caller) -> Result<Vec<RunningTask>, Error> {
+        self.ownership.flush().await?;
+        let owners = [OwnedBy::Anybody];
+        let open = TasksOf { agent_id: &agent.0, owners: &owners, is_open: true, ..TasksOf::default() };
+        let rows = self.store.tasks(open, CANCELED_MAX).await?;
+        let peer = Peer { address: ([0, 0, 0, 0], 0).into() };
+        Ok(rows.into_iter().map(|row| RunningTask { task_id: row.id, caller: caller.clone(), peer }).collect())
+    }
+
+    /// Has an agent cancel tasks, each in the name of whoever followed it or stops it, and with a record of its own, whatever that
     /// caller may do and has used up. What cannot be cancelled in time is in the records, or was not tried.
     pub async fn cancel_tasks(&self, agent: &Arc<Agent>, mut tasks: Vec<RunningTask>) {
         tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id));
@@ -110,6 +128,9 @@ impl Gateway {
         let Ok(record) = self.ledger.open(&call) else { return };
         let reserved = Limits::without(Access::stopping(&call, agent));
         let reply = self.routing.send(&reserved).await;
+        if let Ok(Reply { body: ReplyBody::One(answer), .. }) = &reply {
+            self.ownership.hear(&agent.id, &answer.peek).await;
+        }
         // The record has what came of it.
         drop(record.follow(reply));
     }

@@ -110,7 +110,9 @@ impl Learner {
         let context = is_new(&self.context, peek.context_id.as_deref());
         let task = is_new(&self.task, peek.task_id.as_deref());
         if task.is_some() || context.is_some() {
-            Box::pin(self.find(peek, task.as_deref(), context.as_deref())).await?;
+            let found = Box::pin(self.find(peek, task.as_deref(), context.as_deref())).await;
+            // Where nobody checks owners, nobody waits for them.
+            found.or_else(|error| if self.scope == TaskScope::None { Ok(()) } else { Err(error) })?;
         }
         self.note(peek);
         Ok(())
@@ -156,7 +158,7 @@ impl Learner {
     }
 
     fn new_task(&self, id: &str, peek: &Peek) -> OwnedRow {
-        let (state_at, ended_at) = self.times(peek);
+        let (state_at, ended_at) = self.ownership.times(peek);
         let context_id = peek.context_id.as_deref().or(self.context_id.as_deref());
         OwnedRow {
             context_id: context_id.unwrap_or_default().to_owned(),
@@ -176,14 +178,6 @@ impl Learner {
         }
     }
 
-    /// Since when the state is, where the agent's word counts, but for the future; and when the task was seen to have ended,
-    /// where it does not: a clock that is wrong must not make us forget it.
-    fn times(&self, peek: &Peek) -> (i64, Option<i64>) {
-        let now = self.ownership.store.now();
-        let at = peek.state_at.filter(|at| (0..=now).contains(at)).unwrap_or(now);
-        (at, peek.state.is_some_and(TaskState::is_terminal).then_some(now))
-    }
-
     /// Notes a state that differs from the one before.
     fn note(&mut self, peek: &Peek) {
         let (Some(state), Some(row)) = (peek.state, &self.task) else { return };
@@ -192,7 +186,7 @@ impl Learner {
             return;
         }
         self.state = Some(state);
-        let (state_at, ended_at) = self.times(peek);
+        let (state_at, ended_at) = self.ownership.times(peek);
         let row = OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() };
         self.task = Some(self.ownership.note(row));
     }
@@ -235,6 +229,23 @@ impl Ownership {
         }
         let queued = self.queue.send(Write::Rows { new, done: None }).await;
         queued.map(|()| Some(rows)).map_err(|_| Error::new(Kind::Overloaded, "the gateway is restarting"))
+    }
+
+    /// Notes what was heard of a task, whoever asked.
+    pub async fn hear(&self, agent: &AgentId, peek: &Peek) {
+        let Ok(rows) = self.there(&agent.0, peek.task_id.as_deref(), None, false).await else { return };
+        if let (Some(row), Some(state)) = (rows.first().filter(|row| row.ended_at.is_none()), peek.state) {
+            let (state_at, ended_at) = self.times(peek);
+            self.note(OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() });
+        }
+    }
+
+    /// Since when the state is, where the agent's word counts, but for the future; and when the task was seen to have ended,
+    /// where it does not: a clock that is wrong must not make us forget it.
+    fn times(&self, peek: &Peek) -> (i64, Option<i64>) {
+        let now = self.store.now();
+        let at = peek.state_at.filter(|at| (0..=now).contains(at)).unwrap_or(now);
+        (at, peek.state.is_some_and(TaskState::is_terminal).then_some(now))
     }
 
     /// Notes a state, now in memory and soon in the store. It is a hint: when too many come at once, some are not.

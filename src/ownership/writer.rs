@@ -1,7 +1,7 @@
 //! Writes rows, a batch at a time: what comes together is committed together.
 //!
 //! Whoever needs to know waits for the commit. What nobody waits for is written within milliseconds, and when the store
-//! is away it is kept and tried again, while nothing new is sent.
+//! is away new rows are kept and tried again, while nothing new is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,11 +107,14 @@ impl Writer {
                 }
             }
             self.gather(&mut batch, &stop).await;
-            self.write(&mut batch, &stop).await;
+            self.write(&mut batch).await;
         }
         self.queue.close();
         while self.queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            self.write(&mut batch, &stop).await;
+            self.write(&mut batch).await;
+        }
+        if !batch.is_empty() {
+            self.write(&mut batch).await;
         }
     }
 
@@ -131,31 +134,27 @@ impl Writer {
         }
     }
 
-    /// Writes a batch. If that fails, whoever waits is told, and the rest is tried until it is written or the process
-    /// ends.
-    async fn write(&self, batch: &mut Vec<Write>, stop: &CancellationToken) {
-        loop {
-            let work = Arc::new(Work::of(batch));
-            if work.is_empty() && !self.is_failing.load(Ordering::Relaxed) {
-                told(std::mem::take(batch), Vec::new());
-                return;
+    /// Writes a batch. If that fails, whoever waits is told, and new rows stay in it to be tried again: as many as there
+    /// were calls under way, for nothing new is sent.
+    async fn write(&self, batch: &mut Vec<Write>) {
+        let work = Arc::new(Work::of(batch));
+        if work.is_empty() && !self.is_failing.load(Ordering::Relaxed) {
+            return told(std::mem::take(batch), Vec::new());
+        }
+        let result = self.store.run_tx("write owners", |tx| Arc::clone(&work).apply(tx)).await;
+        let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            Ok(taken) => {
+                self.index.wrote(work.new.iter().flat_map(|new| new.rows()));
+                told(std::mem::take(batch), taken);
             }
-            let result = self.store.run_tx("write owners", |tx| Arc::clone(&work).apply(tx)).await;
-            self.is_failing.store(result.is_err(), Ordering::Relaxed);
-            match result {
-                Ok(taken) => {
-                    self.index.wrote(work.new.iter().flat_map(|new| new.rows()));
-                    told(std::mem::take(batch), taken);
-                    return;
-                }
-                Err(error) => {
+            Err(error) => {
+                if !was_failing {
                     tracing::error!(?error, "owners of tasks cannot be written: nothing is sent until they can be");
-                    let waiting = batch.extract_if(.., |write| write.is_waited_for());
-                    waiting.for_each(|write| refused(write, &error));
-                    if batch.is_empty() || timeout(RETRY_AFTER, stop.cancelled()).await.is_ok() {
-                        return;
-                    }
                 }
+                batch.extract_if(.., |write| write.is_waited_for()).for_each(|write| refused(write, &error));
+                // A state is a hint: whoever asks for the task next hears it again.
+                batch.retain(|write| !matches!(write, Write::State(_)));
             }
         }
     }

@@ -19,7 +19,7 @@ pub enum OwnedBy<'a> {
 }
 
 /// Which tasks to list; of the owners any.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TasksOf<'a> {
     /// Empty for all agents.
     pub agent_id: &'a str,

@@ -54,8 +54,7 @@ impl Tasks {
             context_id: &request.context_id,
             state,
             since: request.status_timestamp_after.as_ref().map(|time| wkt::micros(time.seconds, time.nanos)),
-            is_open: false,
-            after: None,
+            ..TasksOf::default()
         };
         let pages = Pages { tasks: self, list: format!("{all:?}") };
         let after = pages.after(&request.page_token)?;

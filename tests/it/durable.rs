@@ -112,8 +112,8 @@ async fn numbered() -> (FakeAgent, Arc<AtomicUsize>) {
     (agent, count)
 }
 
-/// Killed at any moment between an agent's reply and its caller's, a gateway gives no task to a stranger, and on
-/// PostgreSQL it gives every one that its caller has read of to its caller.
+/// Killed at any moment between an agent's reply and its caller's, a gateway gives no task to a stranger. On PostgreSQL it
+/// gives every one that its caller has read of to its caller; on SQLite those that were written, as all are before a list.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_gives_nobody_anothers_task() {
     let rounds: u64 = std::env::var("KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
@@ -129,7 +129,10 @@ async fn a_killed_gateway_gives_nobody_anothers_task() {
             let mut process = Process::serve(&yaml);
             process.is_ready().await;
             let begun = made.load(Ordering::SeqCst);
-            let callers = (0..4).map(|_| known_to_caller(process.base.clone(), keys.red[0].clone()));
+            assert!(known_to_caller(process.base.clone(), keys.red[0].clone(), 5).await.len() == 5);
+            rpc(&process.base, &keys.red[0], "ListTasks", json!({})).await.unwrap();
+            let written: Vec<_> = (begun..made.load(Ordering::SeqCst)).map(|id| format!("n{id}")).collect();
+            let callers = (0..4).map(|_| known_to_caller(process.base.clone(), keys.red[0].clone(), usize::MAX));
             let callers: Vec<_> = callers.map(tokio::spawn).collect();
             tokio::time::sleep(Duration::from_millis(60 + 23 * round)).await;
             process.kill();
@@ -144,30 +147,35 @@ async fn a_killed_gateway_gives_nobody_anothers_task() {
                 }
                 let owners = code(&gateway, &keys.red[1], "GetTask", json!({ "id": id })).await;
                 let is_known = known.contains(&id);
-                assert!(owners == 0 || (owners == -32001 && !(is_postgres && is_known)), "{id}: {owners}");
+                let must_be = written.contains(&id) || (is_postgres && is_known);
+                assert!(owners == 0 || (owners == -32001 && !must_be), "{id}: {owners}");
                 read += usize::from(is_known);
                 found += usize::from(is_known && owners == 0);
             }
             gateway.finish().await;
         }
         println!("postgres: {is_postgres}; of {read} tasks that their callers had read of, {found} were still theirs");
-        assert!(read > 0 && found * 10 >= read * 5, "{found} of {read}");
+        assert!(read > 0, "somebody was told something");
     }
 }
 
-/// Calls until the gateway is gone, and says which tasks it was told of.
-async fn known_to_caller(base: String, key: String) -> Vec<String> {
-    let mut known = Vec::new();
+/// A response to one call of a process, if it answers.
+async fn rpc(base: &str, key: &str, method: &str, params: Value) -> Option<http::Response<hyper::body::Incoming>> {
     let http = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
-    for round in 0.. {
+    let request = http::Request::post(format!("{base}/a2a/a"))
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::new(bytes::Bytes::from(call(method, params))))
+        .unwrap();
+    http.request(request).await.ok()
+}
+
+/// Calls so often, or until the gateway is gone, and says which tasks it was told of.
+async fn known_to_caller(base: String, key: String, rounds: usize) -> Vec<String> {
+    let mut known = Vec::new();
+    for round in 0..rounds {
         let method = if round % 3 == 0 { "SendStreamingMessage" } else { "SendMessage" };
-        let body = http_body_util::Full::new(bytes::Bytes::from(call(method, message_v1("m"))));
-        let request = http::Request::post(format!("{base}/a2a/a"))
-            .header("authorization", format!("Bearer {key}"))
-            .header("content-type", "application/json")
-            .body(body)
-            .unwrap();
-        let Ok(mut response) = http.request(request).await else { return known };
+        let Some(mut response) = rpc(&base, &key, method, message_v1("m")).await else { return known };
         let mut text = String::new();
         while let Some(Ok(frame)) = http_body_util::BodyExt::frame(response.body_mut()).await {
             text.push_str(&String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data)));

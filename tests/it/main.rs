@@ -12,6 +12,7 @@ mod commands;
 mod connect;
 mod connections;
 mod conversion;
+mod differential;
 mod documents;
 mod durable;
 mod errors;

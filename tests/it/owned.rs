@@ -1,11 +1,12 @@
 //! Agents that answer with somebody else's tasks, contexts in each of their modes, and what outlives the process.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::ownership::{Keys, gateway};
 use crate::support::gateway::{TestGateway, call};
 use crate::support::shelf::{asking, task};
-use crate::support::{Database, Shelf};
+use crate::support::{Database, FakeAgent, FakeReply, Shelf};
 
 /// The entry of an agent of 1.0 by JSON-RPC.
 fn entry(name: &str, url: &str, more: &str) -> String {
@@ -322,6 +323,85 @@ async fn ids_of_any_kind_belong_to_their_makers_or_are_refused() {
             let text = stream(&mut gateway, &keys.red[0], &json!([{ "task": task(id, "c", "WORKING") }])).await;
             assert!(text.contains("-32006"), "{text}");
         }
+        gateway.finish().await;
+    }
+}
+
+/// Tasks that nobody follows are cancelled too, and others read so.
+#[tokio::test]
+async fn an_emergency_stop_cancels_what_has_not_ended() {
+    for database in Database::both() {
+        let (shelf, mut gateway, keys) = shelved(&database, "").await;
+        let endpoint = json!({ "url": shelf.url(), "protocolVersion": "1.0", "bindings": ["jsonrpc"] });
+        gateway
+            .admin("AgentService/CreateAgent", json!({ "agent": { "name": "stored", "endpoints": [endpoint] } }))
+            .await;
+        for (key, id, state) in [
+            (&keys.red[0], "one", "WORKING"),
+            (&keys.blue[0], "two", "INPUT_REQUIRED"),
+            (&keys.alone, "three", "COMPLETED"),
+        ] {
+            gateway.key.clone_from(key);
+            gateway.rpc("stored", "SendMessage", asking(&json!({ "task": task(id, id, state) }))).await;
+            shelf.say(id, task(id, id, "CANCELED"));
+        }
+        let id = gateway.admin("AgentService/GetAgent", json!({ "id": "stored" })).await["agent"]["id"].clone();
+        gateway.admin("AgentService/DisableAgent", json!({ "id": id, "stopRunning": true })).await;
+        let calls = shelf.agent.calls();
+        let canceled = calls.iter().filter(|seen| seen.json()["method"] == "CancelTask");
+        let mut canceled: Vec<String> =
+            canceled.map(|seen| seen.json()["params"]["id"].as_str().unwrap().to_owned()).collect();
+        canceled.sort();
+        assert_eq!(canceled, ["one", "two"]);
+        let tasks =
+            gateway.admin("TaskService/ListTasks", json!({ "agent": id, "state": "TASK_STATE_CANCELED" })).await;
+        assert_eq!(tasks["tasks"].as_array().unwrap().len(), 2, "{tasks}");
+        gateway.finish().await;
+    }
+}
+
+/// Whatever binding asks next, a task stays where it was made.
+#[tokio::test]
+async fn a_task_and_a_context_stick_to_the_endpoint_that_answered_first() {
+    for database in Database::both() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let interface = |path: &str, binding: &str| json!({ "url": format!("{url}{path}"), "protocolBinding": binding, "protocolVersion": "1.0" });
+        let card = json!({
+            "name": "two", "description": "d", "version": "1", "capabilities": {}, "defaultInputModes": [], "defaultOutputModes": [], "skills": [],
+            "supportedInterfaces": [interface("/rpc", "JSONRPC"), interface("/rest", "HTTP+JSON")],
+        });
+        let said = task("t", "c", "WORKING");
+        let agent = FakeAgent::on(listener, move |seen| match seen.path.as_str() {
+            "/.well-known/agent-card.json" => FakeReply::json(card.to_string()),
+            "/rpc" if seen.json()["method"] == "SendMessage" => {
+                FakeReply::result(&seen, &json!({ "task": said }).to_string())
+            }
+            "/rpc" => FakeReply::result(&seen, &said.to_string()),
+            "/rest/message:send" => FakeReply::json(json!({ "task": task("t2", "c2", "WORKING") }).to_string()),
+            _ => FakeReply::json(task("t2", "c2", "WORKING").to_string()),
+        });
+        let gateway = gateway(&database, &format!("agents: [{{name: a, url: '{url}'}}]\n")).await;
+        let bearer = format!("Bearer {}", gateway.key);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let rest = async |method: Method, path: &str, body: String| {
+            let answer = gateway.request(method, &format!("/a2a/a{path}"), &headers, body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            agent.calls().last().map(|seen| seen.path.clone())
+        };
+        gateway.rpc("a", "SendMessage", asking(&json!(null))).await;
+        assert_eq!(agent.last().path, "/rpc");
+        assert_eq!(rest(Method::GET, "/tasks/t", String::new()).await.unwrap(), "/rpc", "where it was made");
+        assert_eq!(
+            rest(Method::POST, "/message:send", in_context("c", &json!(null)).to_string()).await.unwrap(),
+            "/rpc"
+        );
+        assert_eq!(
+            rest(Method::POST, "/message:send", asking(&json!(null)).to_string()).await.unwrap(),
+            "/rest/message:send"
+        );
+        gateway.rpc("a", "CancelTask", json!({ "id": "t2" })).await;
+        assert_eq!(agent.last().path, "/rest/tasks/t2:cancel", "and by the other binding");
         gateway.finish().await;
     }
 }

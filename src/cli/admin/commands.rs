@@ -95,7 +95,7 @@ pub(in crate::cli) enum AgentCommand {
     /// Make an agent disappear for its callers.
     Disable {
         id: String,
-        /// Have the agent cancel the tasks whose streams are open.
+        /// Have the agent cancel its tasks that have not ended.
         #[arg(long)]
         stop_running: bool,
     },

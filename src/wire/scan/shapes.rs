@@ -20,7 +20,8 @@ pub(super) struct Member {
     pub(super) shape: Option<&'static Shape>,
     /// The elements of its array are parts.
     pub(super) counts_parts: bool,
-    /// It must not stand here: it belongs to the other version, or to another operation, whose readers would take it.
+    /// It must not stand here: it belongs to the other version, to another operation or to another place, and some reader
+    /// could take it.
     pub(super) foreign: bool,
 }
 
@@ -111,8 +112,18 @@ const fn parts() -> Member {
     Member { counts_parts: true, ..only("parts") }
 }
 
-static MESSAGE_REQUEST: Shape =
-    Shape { members: &[only("messageId"), only("taskId"), only("contextId"), only("referenceTaskIds"), parts()] };
+static MESSAGE_REQUEST: Shape = Shape {
+    members: &[
+        only("messageId"),
+        only("taskId"),
+        only("contextId"),
+        only("referenceTaskIds"),
+        parts(),
+        foreign("id"),
+        foreign("task"),
+        foreign("tenant"),
+    ],
+};
 static AUTHENTICATION: Shape = Shape { members: &[only("scheme"), only("schemes"), only("credentials")] };
 static PUSH_V1: Shape = Shape {
     members: &[
@@ -131,6 +142,7 @@ static NESTED_PUSH: Shape = Shape {
         foreign("tenant"),
         only("id"),
         foreign("taskId"),
+        foreign("contextId"),
         only("url"),
         only("token"),
         inside("authentication", &AUTHENTICATION),
@@ -143,6 +155,9 @@ static CONFIGURATION_V1: Shape = Shape {
         only("historyLength"),
         only("returnImmediately"),
         foreign("blocking"),
+        foreign("taskId"),
+        foreign("contextId"),
+        foreign("tenant"),
     ],
 };
 static CONFIGURATION_V03: Shape = Shape {
@@ -152,6 +167,9 @@ static CONFIGURATION_V03: Shape = Shape {
         only("historyLength"),
         only("blocking"),
         foreign("returnImmediately"),
+        foreign("taskId"),
+        foreign("contextId"),
+        foreign("tenant"),
     ],
 };
 static SEND_V1: Shape = Shape {
@@ -160,6 +178,12 @@ static SEND_V1: Shape = Shape {
         inside("message", &MESSAGE_REQUEST),
         inside("configuration", &CONFIGURATION_V1),
         foreign("request"),
+        foreign("id"),
+        foreign("task"),
+        foreign("taskId"),
+        foreign("contextId"),
+        foreign("name"),
+        foreign("parent"),
     ],
 };
 static SEND_V03: Shape = Shape {
@@ -168,11 +192,25 @@ static SEND_V03: Shape = Shape {
         inside("message", &MESSAGE_REQUEST),
         inside("configuration", &CONFIGURATION_V03),
         foreign("request"),
+        foreign("id"),
+        foreign("task"),
+        foreign("taskId"),
+        foreign("contextId"),
+        foreign("name"),
+        foreign("parent"),
     ],
 };
 /// Get, cancel and subscribe name the task as `id`; in 0.3 all operations but `set` do.
 static TASK_V1: Shape = Shape {
-    members: &[kept("tenant", Slot::Tenant), only("id"), foreign("taskId"), foreign("name"), only("historyLength")],
+    members: &[
+        kept("tenant", Slot::Tenant),
+        only("id"),
+        foreign("taskId"),
+        foreign("contextId"),
+        foreign("name"),
+        foreign("parent"),
+        only("historyLength"),
+    ],
 };
 static LIST_V1: Shape = Shape {
     members: &[
@@ -210,7 +248,9 @@ static TASK_V03: Shape = Shape {
         foreign("tenant"),
         only("id"),
         foreign("taskId"),
+        foreign("contextId"),
         foreign("name"),
+        foreign("parent"),
         only("pushNotificationConfigId"),
         only("historyLength"),
     ],

@@ -52,7 +52,7 @@ fn answer(tasks: &mut BTreeMap<String, Value>, seen: &Seen) -> FakeReply {
             FakeReply::result(seen, &said.to_string())
         }
         "SendStreamingMessage" => {
-            let events = said.as_array().expect("events");
+            let events = said.as_array().cloned().unwrap_or_else(|| vec![said.clone()]);
             events.iter().for_each(&mut keep);
             let events: Vec<String> = events.iter().map(Value::to_string).collect();
             FakeReply::events(seen, &events.iter().map(String::as_str).collect::<Vec<_>>())
