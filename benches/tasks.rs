@@ -202,7 +202,7 @@ fn fill(database: &Database, agent: &str, many: &str, rows: usize) {
         database.execute(&format!("DROP INDEX {name}"));
     }
     database.execute(&format!(
-        "INSERT INTO tasks (agent_id, task_id, context_id, key_id, team_id, user_id, caller_version, endpoint_id, agent_version, state, state_at, created_at, ended_at) SELECT '{agent}', 'task-' || n, 'context of task-' || n, CASE WHEN n % 10 = 0 THEN '{many}' ELSE 'key-' || (n % {TEAMS} * 10 + n % 7) END, CASE WHEN n % 10 = 0 THEN '' ELSE 'team-' || (n % {TEAMS}) END, '', '1.0', '', '1.0', 'TASK_STATE_COMPLETED', 1760000000000000 + CAST(n AS BIGINT) * 1000, 1760000000000000, 4760000000000000 FROM ({numbers}) AS numbers"
+        "INSERT INTO tasks (agent_id, task_id, context_id, key_id, team_id, user_id, caller_version, endpoint_id, agent_version, state, state_at, created_at, ended_at, shared_with, made_by) SELECT '{agent}', 'task-' || n, 'context of task-' || n, CASE WHEN n % 10 = 0 THEN '{many}' ELSE 'key-' || (n % {TEAMS} * 10 + n % 7) END, CASE WHEN n % 10 = 0 THEN '' ELSE 'team-' || (n % {TEAMS}) END, '', '1.0', '', '1.0', 'TASK_STATE_COMPLETED', 1760000000000000 + CAST(n AS BIGINT) * 1000, 1760000000000000, 4760000000000000, CASE WHEN n % 10 = 0 THEN 'key:{many}' ELSE 'team:team-' || (n % {TEAMS}) END, CASE WHEN n % 10 = 0 THEN 'key:{many}' ELSE 'key:key-' || (n % {TEAMS} * 10 + n % 7) END FROM ({numbers}) AS numbers"
     ));
     for (_, sql) in &indexes {
         database.execute(sql);

@@ -121,7 +121,9 @@ fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
 /// Refuses a list of push configs with one of another task.
 fn all_of_one_task(answer: &Answer, task_id: &str) -> Result<(), Error> {
     match content::typed_answer(answer.clone())? {
-        Response::PushConfigs(list) if list.configs.iter().all(|config| config.task_id == task_id) => Ok(()),
+        Response::PushConfigs(list) if list.configs.iter().all(|config| ["", task_id].contains(&&*config.task_id)) => {
+            Ok(())
+        }
         _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent listed the push configs of another task")),
     }
 }

@@ -9,6 +9,7 @@ use sqlx::FromRow;
 
 use super::rows::can_be_kept;
 use super::sql::{Sql, Value, bound};
+use super::task_lists::OwnedBy;
 use super::{Store, StoreError, Tx};
 use crate::error::Error;
 
@@ -67,7 +68,7 @@ impl NewOwned {
 pub(super) const TASK: &str = "0 AS is_context, agent_id, task_id AS id, context_id, key_id, team_id, user_id, caller_version, endpoint_id, agent_binding, agent_version, state, state_at, ended_at, created_at, deleted_at, '' AS client_id, '' AS claim";
 const CONTEXT: &str = "1 AS is_context, agent_id, context_id AS id, '' AS context_id, key_id, team_id, user_id, '' AS caller_version, endpoint_id, agent_binding, agent_version, '' AS state, CAST(0 AS BIGINT) AS state_at, CAST(NULL AS BIGINT) AS ended_at, created_at, deleted_at, client_id, claim";
 
-const INTO_TASKS: &str = "tasks (agent_id, task_id, context_id, key_id, team_id, user_id, caller_version, endpoint_id, agent_binding, agent_version, state, state_at, created_at, ended_at)";
+const INTO_TASKS: &str = "tasks (agent_id, task_id, context_id, key_id, team_id, user_id, caller_version, endpoint_id, agent_binding, agent_version, state, state_at, created_at, ended_at, shared_with, made_by)";
 const INTO_CONTEXTS: &str = "contexts (agent_id, context_id, key_id, team_id, user_id, endpoint_id, agent_binding, agent_version, created_at, client_id, claim)";
 
 /// Rows of one statement; those of a larger batch are written by several.
@@ -175,7 +176,7 @@ impl Tx {
     pub async fn forget_ended(&mut self, before: i64, rows_max: i64) -> Result<u64, StoreError> {
         // Who made it, and that its id is taken, stays.
         let query = sqlx::query(
-            "UPDATE tasks SET deleted_at = $1, provider_ref = NULL WHERE (agent_id, task_id) IN (SELECT agent_id, task_id FROM tasks WHERE ended_at IS NOT NULL AND deleted_at IS NULL AND ended_at < $2 ORDER BY ended_at LIMIT $3)",
+            "UPDATE tasks SET deleted_at = $1, provider_ref = NULL, shared_with = NULL, made_by = NULL WHERE (agent_id, task_id) IN (SELECT agent_id, task_id FROM tasks WHERE ended_at IS NOT NULL AND deleted_at IS NULL AND ended_at < $2 ORDER BY ended_at LIMIT $3)",
         );
         let done = query.bind(self.now).bind(before).bind(rows_max).execute(&mut *self.inner).await?;
         Ok(done.rows_affected())
@@ -207,6 +208,8 @@ fn task_values(row: &OwnedRow) -> Vec<Value<'_>> {
     ];
     let mut values: Vec<_> = texts.into_iter().map(|text| Value::Text(text)).collect();
     values.extend([Value::Number(row.state_at), Value::Number(row.created_at), Value::NumberOrNull(row.ended_at)]);
+    let shared = if row.team_id.is_empty() { OwnedBy::KeyAlone(&row.key_id) } else { OwnedBy::Team(&row.team_id) };
+    values.extend([shared, OwnedBy::Key(&row.key_id)].map(|owner| Value::Owned(owner.spelled())));
     values
 }
 

@@ -3,6 +3,7 @@
 /// A value of a statement.
 pub(super) enum Value<'a> {
     Text(&'a str),
+    Owned(String),
     Number(i64),
     NumberOrNull(Option<i64>),
 }
@@ -49,6 +50,7 @@ macro_rules! bound {
         let Sql { text, values } = $sql;
         values.into_iter().fold($query(sqlx::AssertSqlSafe(text)), |query, value| match value {
             Value::Text(text) => query.bind(text),
+            Value::Owned(text) => query.bind(text),
             Value::Number(number) => query.bind(number),
             Value::NumberOrNull(number) => query.bind(number),
         })

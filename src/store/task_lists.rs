@@ -4,6 +4,7 @@ use super::Store;
 use super::owned::{OwnedRow, TASK};
 use super::rows::can_be_kept;
 use super::sql::{Sql, Value, bound};
+use crate::config::Database;
 use crate::error::Error;
 
 /// Whose tasks to list.
@@ -21,7 +22,6 @@ pub enum OwnedBy<'a> {
 /// Which tasks to list; of the owners any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TasksOf<'a> {
-    /// Empty for all agents.
     pub agent_id: &'a str,
     pub owners: &'a [OwnedBy<'a>],
     /// Empty for all.
@@ -36,19 +36,45 @@ pub struct TasksOf<'a> {
     pub after: Option<(i64, &'a str)>,
 }
 
+impl OwnedBy<'_> {
+    /// As `shared_with` and `made_by` have it.
+    pub(super) fn spelled(self) -> String {
+        match self {
+            Self::Anybody => String::new(),
+            Self::Key(key) | Self::KeyAlone(key) => format!("key:{key}"),
+            Self::Team(team) => format!("team:{team}"),
+        }
+    }
+}
+
+impl TasksOf<'_> {
+    /// The index that fits. PostgreSQL finds it by itself; SQLite counts columns, and would read all of a team's tasks to
+    /// find those of one conversation.
+    fn index(&self, owner: OwnedBy<'_>) -> &'static str {
+        match owner {
+            _ if !self.context_id.is_empty() => "tasks_context",
+            _ if self.is_open => "tasks_open",
+            OwnedBy::Anybody => "tasks_agent",
+            OwnedBy::Key(_) => "tasks_made",
+            OwnedBy::KeyAlone(_) | OwnedBy::Team(_) => "tasks_shared",
+        }
+    }
+}
+
 impl<'a> Sql<'a> {
     /// The tasks of one owner, last change first.
-    fn tasks(&mut self, columns: &str, of: TasksOf<'a>, owner: OwnedBy<'a>) {
-        self.add(&format!("SELECT {columns} FROM tasks WHERE deleted_at IS NULL"));
-        if !of.agent_id.is_empty() {
-            self.and("agent_id = ", Value::Text(of.agent_id));
-        }
+    fn tasks(&mut self, columns: &str, of: TasksOf<'a>, owner: OwnedBy<'a>, database: Database) {
+        let index = match database {
+            Database::Postgres => String::new(),
+            Database::Sqlite | Database::Memory => format!(" INDEXED BY {}", of.index(owner)),
+        };
+        self.add(&format!("SELECT {columns} FROM tasks{index} WHERE "));
+        self.add("agent_id = ");
+        self.bind(Value::Text(of.agent_id));
         match owner {
-            OwnedBy::Anybody => {}
-            OwnedBy::Key(key) => self.and("key_id = ", Value::Text(key)),
-            OwnedBy::KeyAlone(key) => self.and("team_id = '' AND key_id = ", Value::Text(key)),
-            // As the partial index says.
-            OwnedBy::Team(team) => self.and("team_id <> '' AND team_id = ", Value::Text(team)),
+            OwnedBy::Anybody => self.add(" AND deleted_at IS NULL"),
+            OwnedBy::Key(_) => self.and("made_by = ", Value::Owned(owner.spelled())),
+            OwnedBy::KeyAlone(_) | OwnedBy::Team(_) => self.and("shared_with = ", Value::Owned(owner.spelled())),
         }
         if !of.context_id.is_empty() {
             self.and("context_id = ", Value::Text(of.context_id));
@@ -60,7 +86,7 @@ impl<'a> Sql<'a> {
             self.and("state_at >= ", Value::Number(since));
         }
         if of.is_open {
-            self.add(" AND ended_at IS NULL");
+            self.add(" AND deleted_at IS NULL AND ended_at IS NULL");
         }
         if let Some((at, id)) = of.after {
             self.and("(state_at, task_id) < (", Value::Number(at));
@@ -86,7 +112,7 @@ impl Store {
         sql.add("SELECT * FROM (");
         for (at, owner) in of.owners.iter().enumerate() {
             sql.add(if at == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
-            sql.tasks(TASK, of, *owner);
+            sql.tasks(TASK, of, *owner, self.database);
             sql.add(&order.replace("id DESC", "task_id DESC"));
             sql.add(&format!(") AS owner_{at}"));
         }
@@ -108,7 +134,7 @@ impl Store {
         sql.add("SELECT ");
         for (at, owner) in of.owners.iter().enumerate() {
             sql.add(if at == 0 { "(" } else { " + (" });
-            sql.tasks("COUNT(*)", of, *owner);
+            sql.tasks("COUNT(*)", of, *owner, self.database);
             sql.add(")");
         }
         self.read(bound!(sqlx::query_scalar, sql).fetch_one(&self.pool)).await

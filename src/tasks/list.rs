@@ -77,12 +77,15 @@ impl Tasks {
         }
         let size = request.page_size.unwrap_or(PAGE_SIZE);
         let rows_max = usize::try_from(size).unwrap_or(1);
-        let page = TasksOf { after: after.as_ref().map(|(at, id)| (*at, id.as_str())), ..all };
+        let page = TasksOf { after: after.as_ref().map(|end| (end.at, end.id.as_str())), ..all };
         let mut rows = self.store.tasks(page, rows_max + 1).await?;
-        let total = self.store.count_tasks(all).await?;
+        let total = match &after {
+            None => self.store.count_tasks(all).await?,
+            Some(end) => end.total,
+        };
         let has_more = rows.len() > rows_max;
         rows.truncate(rows_max);
-        let next = rows.last().filter(|_| has_more).map(|last| pages.token(last)).unwrap_or_default();
+        let next = rows.last().filter(|_| has_more).map(|last| pages.token(last, total)).unwrap_or_default();
         let unseen = rows.iter().filter(|row| !seen.contains_key(&row.id)).cloned().collect();
         seen.extend(self.fetch(&listing, unseen).await);
         let tasks = rows.iter().filter_map(|row| shown(row, seen.remove(&row.id), request)).collect();
@@ -203,6 +206,14 @@ fn last_seen(row: &OwnedRow, why: String) -> proto::Task {
     }
 }
 
+/// Where a page ended.
+struct PageEnd {
+    /// Of the whole list, as the first page had it.
+    total: i64,
+    at: i64,
+    id: String,
+}
+
 /// Where pages end, sealed for one caller, agent and filter: no other list takes them.
 struct Pages<'a> {
     tasks: &'a Tasks,
@@ -215,23 +226,25 @@ impl Pages<'_> {
     }
 
     /// Where the page before ended; none for the first.
-    fn after(&self, token: &str) -> Result<Option<(i64, String)>, Error> {
+    fn after(&self, token: &str) -> Result<Option<PageEnd>, Error> {
         if token.is_empty() {
             return Ok(None);
         }
         let token = token.replace('-', "+").replace('_', "/");
         let opened = self.tasks.store.cipher().open(self.place(), &token).ok();
         let read = opened.and_then(|text| {
-            let (at, id) = text.split_once(' ')?;
-            Some((at.parse().ok()?, id.to_owned()))
+            let mut parts = text.splitn(3, ' ');
+            let mut number = || parts.next()?.parse::<i64>().ok();
+            let (total, at) = (number()?, number()?);
+            Some(PageEnd { total, at, id: parts.next()?.to_owned() })
         });
         let wrong = "is none of this list: it goes with the same key, agent and filters; leave it out to begin anew";
         read.map(Some).ok_or_else(|| Error::invalid("pageToken", wrong))
     }
 
     /// In letters that stand in a query as they are.
-    fn token(&self, last: &OwnedRow) -> String {
-        let sealed = self.tasks.store.cipher().seal(self.place(), &format!("{} {}", last.state_at, last.id));
+    fn token(&self, last: &OwnedRow, total: i64) -> String {
+        let sealed = self.tasks.store.cipher().seal(self.place(), &format!("{total} {} {}", last.state_at, last.id));
         sealed.replace('+', "-").replace('/', "_")
     }
 }
