@@ -321,8 +321,8 @@ impl Access {
     }
 
     /// Lets an administrator's emergency stop cancel a task on an agent that is disabled already.
-    pub fn stopping<'a>(call: &'a Call, agent: &Arc<Agent>) -> Permitted<'a> {
-        Permitted { call, agent: Arc::clone(agent), team_rates: None, named: Named::default() }
+    pub fn stopping<'a>(call: &'a Call, agent: &Arc<Agent>, named: Named) -> Permitted<'a> {
+        Permitted { call, agent: Arc::clone(agent), team_rates: None, named }
     }
 
     /// The operations that a caller may make on the agents that it may call.

@@ -199,7 +199,13 @@ impl Gateway {
         let reserved = self.limits.reserve(permitted)?;
         let reply = self.in_time(call.deadline, self.tasks.answer(&reserved, client_context)).await;
         let agent = reserved.permitted().agent();
-        let reply = if is_namespaced { Box::pin(self.ownership.renamed(reply?, agent)).await? } else { reply? };
+        let reply = if is_namespaced {
+            Box::pin(self.ownership.renamed(reply?, &call.caller, agent))
+                .await
+                .map_err(|error| error.sent_is(Sent::Sent))?
+        } else {
+            reply?
+        };
         let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
         // Here, so that the record knows of an answer that could not be translated, and whose it was.
         let reply = content::reply_in(reply, call.form).map_err(|error| match place {

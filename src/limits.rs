@@ -191,6 +191,27 @@ impl Limits {
         Ok(Reserved { slots: Slots { _held: slots }, permitted })
     }
 
+    /// Counts a part of a permitted call as a request of key, team and agent. It has the slots of the whole.
+    ///
+    /// # Errors
+    /// RateLimited with the limit that was hit.
+    pub fn part<'a>(&self, permitted: Permitted<'a>) -> Result<Reserved<'a>, Error> {
+        let max = permitted.agent().settings.rates.requests_per_minute_max;
+        if max > 0 {
+            self.count(Subject::Agent(permitted.agent().id.clone()), max, self.clock.instant())?;
+        }
+        self.count_request(&permitted.call().caller, permitted.team_rates())?;
+        Ok(Reserved { slots: Slots::default(), permitted })
+    }
+
+    /// How many parts of a permitted call may be under way at once: as many as key, team and agent may have calls.
+    pub fn parts_at_once(permitted: &Permitted<'_>, usual: usize) -> usize {
+        let rates =
+            [Some(permitted.call().caller.rates), permitted.team_rates(), Some(permitted.agent().settings.rates)];
+        let calls = rates.into_iter().flatten().map(|rates| rates.calls_max as usize).filter(|max| *max > 0);
+        calls.min().unwrap_or(usual).min(usual)
+    }
+
     /// What is not held to anybody's limits: an emergency stop.
     pub fn without(permitted: Permitted<'_>) -> Reserved<'_> {
         Reserved { permitted, slots: Slots::default() }

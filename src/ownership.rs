@@ -135,30 +135,47 @@ impl Ownership {
         }
         let references = references(&call.operation);
         let tasks: Vec<&str> = task.into_iter().chain(references.iter().map(String::as_str)).collect();
-        let found = self.known(&agent.id.0, &tasks, context.as_slice()).await?;
         let now = self.store.now();
+        let is_own = |row: &OwnedRow| !self.is_gone(row, now) && shares(scope, row, &call.caller);
+        // What is in memory and somebody else's is asked for as if it were not: nobody learns that it is there, not even
+        // from how long that takes.
+        let found = self.known_if(is_own, &agent.id.0, &tasks, context.as_slice()).await?;
         let find = |is_context: i64, id: &str| found.iter().find(|row| row.is_context == is_context && row.id == id);
-        let own = |id: &str| {
-            let row = find(0, id).filter(|row| !self.is_gone(row, now) && shares(scope, row, &call.caller));
-            row.cloned().ok_or_else(task_not_found)
-        };
+        let own = |id: &str| find(0, id).filter(|row| is_own(row)).cloned().ok_or_else(task_not_found);
         let rows = tasks.iter().map(|id| own(id)).collect::<Result<Vec<_>, _>>()?;
-        let context = context.and_then(|id| find(1, id)).cloned();
-        if context.as_ref().is_some_and(|row| !shares(scope, row, &call.caller)) {
+        let known = context.and_then(|id| find(1, id)).cloned();
+        let is_foreign = known.as_ref().is_some_and(|row| !shares(scope, row, &call.caller));
+        let may_be_new = self.client_contexts(agent) != ClientContexts::Refuse;
+        if is_foreign || (context.is_some() && known.is_none() && !may_be_new) {
             return Err(self.context_refused(agent));
         }
-        Ok(Named { task: task.and_then(|_| rows.into_iter().next()), context })
+        Ok(Named { task: task.and_then(|_| rows.into_iter().next()), context: known })
     }
 
     /// Rows from memory, and all that are not there by one query. That there is none is asked every time.
     async fn known(&self, agent: &str, tasks: &[&str], contexts: &[&str]) -> Result<Vec<Arc<OwnedRow>>, Error> {
+        self.known_if(|_| true, agent, tasks, contexts).await
+    }
+
+    /// As [`Ownership::known`], from memory only those of which `may_be_known` says so.
+    async fn known_if(
+        &self,
+        may_be_known: impl Fn(&OwnedRow) -> bool,
+        agent: &str,
+        tasks: &[&str],
+        contexts: &[&str],
+    ) -> Result<Vec<Arc<OwnedRow>>, Error> {
         let mut found = Vec::with_capacity(tasks.len() + contexts.len());
         let mut missing = [Vec::new(), Vec::new()];
+        let mut pending = Vec::new();
         for (is_context, ids) in [(false, tasks), (true, contexts)] {
             for id in ids {
                 match self.index.get(is_context, agent, id) {
-                    Some(row) => found.push(row),
-                    None => missing[usize::from(is_context)].push(*id),
+                    Some(row) if may_be_known(&row) => found.push(row),
+                    row => {
+                        pending.extend(row);
+                        missing[usize::from(is_context)].push(*id);
+                    }
                 }
             }
         }
@@ -167,10 +184,16 @@ impl Ownership {
         }
         // Boxed, as what is seldom waited for: calls hold their futures as long as their streams.
         let rows = Box::pin(self.store.owned(agent, &missing[0], &missing[1])).await?;
-        // A claim may yet be given back, by another gateway too.
-        found
-            .extend(rows.into_iter().map(|row| if row.claim.is_empty() { self.index.put(row) } else { Arc::new(row) }));
+        found.extend(rows.into_iter().map(|row| self.remembered(row)));
+        // What is not yet in the store is there all the same.
+        pending.retain(|row| !found.iter().any(|known| known.is_context == row.is_context && known.id == row.id));
+        found.append(&mut pending);
         Ok(found)
+    }
+
+    /// A row of the store, in memory from now on: but for a claim, which may yet be given back, by another gateway too.
+    fn remembered(&self, row: OwnedRow) -> Arc<OwnedRow> {
+        if row.claim.is_empty() { self.index.put(row) } else { Arc::new(row) }
     }
 
     /// Whether a task is remembered for its id's sake alone.

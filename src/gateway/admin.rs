@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Gateway;
 use crate::call::{Caller, KeyId};
-use crate::config;
+use crate::config::{self, TaskScope};
 use crate::error::{Error, Kind};
 use crate::operation::Rpc;
 use crate::ownership;
@@ -58,14 +58,21 @@ impl Gateway {
         self.access.is_of_config(value)
     }
 
-    /// Whose tasks of an agent `caller` shares in.
+    /// Whose tasks of an agent `caller` is shown: those that it shares in, and its own where everybody shares in all.
     pub fn task_owners<'c>(&self, caller: &'c Caller, agent: &Agent) -> Vec<OwnedBy<'c>> {
-        ownership::owners(self.ownership.scope(agent), caller)
+        ownership::owners(self.shown_scope(agent), caller)
     }
 
-    /// Whether `caller` shares in a task of an agent.
+    fn shown_scope(&self, agent: &Agent) -> TaskScope {
+        match self.ownership.scope(agent) {
+            TaskScope::None => TaskScope::Key,
+            scope => scope,
+        }
+    }
+
+    /// Whether `caller` is shown a task of an agent.
     pub fn shares_task(&self, caller: &Caller, agent: &Agent, task: &OwnedRow) -> bool {
-        ownership::shares(self.ownership.scope(agent), task, caller)
+        ownership::shares(self.shown_scope(agent), task, caller)
     }
 
     /// Returns when the store has all that was learnt of tasks before.

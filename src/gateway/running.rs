@@ -14,9 +14,10 @@ use crate::call::{AgentName, Call, CallId, Caller, Event, Form, Peer, Reply, Rep
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::operation::{Binding, Operation, Version};
+use crate::ownership::Named;
 use crate::proto;
 use crate::registry::{Agent, AgentId};
-use crate::store::{OwnedBy, TasksOf};
+use crate::store::{OwnedBy, OwnedRow, TasksOf};
 
 /// Tasks that one stop cancels; the last changed are the first.
 const CANCELED_MAX: usize = 10_000;
@@ -29,6 +30,8 @@ pub struct RunningTask {
     /// Who follows it, in whose name it is cancelled.
     caller: Caller,
     peer: Peer,
+    /// What is known of it.
+    row: Option<Arc<OwnedRow>>,
 }
 
 /// One open stream, as far as an emergency stop has to know it.
@@ -85,7 +88,7 @@ impl Gateway {
         let of_agent = streams.values().filter(|followed| followed.agent == *agent);
         let task = |followed: &Followed| {
             let task_id = followed.task_id.clone()?;
-            Some(RunningTask { task_id, caller: followed.caller.clone(), peer: followed.peer })
+            Some(RunningTask { task_id, caller: followed.caller.clone(), peer: followed.peer, row: None })
         };
         of_agent.filter_map(task).collect()
     }
@@ -100,13 +103,20 @@ impl Gateway {
         let open = TasksOf { agent_id: &agent.0, owners: &owners, is_open: true, ..TasksOf::default() };
         let rows = self.store.tasks(open, CANCELED_MAX).await?;
         let peer = Peer { address: ([0, 0, 0, 0], 0).into() };
-        Ok(rows.into_iter().map(|row| RunningTask { task_id: row.id, caller: caller.clone(), peer }).collect())
+        let task = |row: OwnedRow| RunningTask {
+            task_id: row.id.clone(),
+            caller: caller.clone(),
+            peer,
+            row: Some(Arc::new(row)),
+        };
+        Ok(rows.into_iter().map(task).collect())
     }
 
     /// Has an agent cancel tasks, each in the name of whoever followed it or stops it, and with a record of its own, whatever that
     /// caller may do and has used up. What cannot be cancelled in time is in the records, or was not tried.
     pub async fn cancel_tasks(&self, agent: &Arc<Agent>, mut tasks: Vec<RunningTask>) {
-        tasks.sort_by(|a, b| a.task_id.cmp(&b.task_id));
+        // Of one that is there twice, the one of which is known where it lives.
+        tasks.sort_by(|a, b| (&a.task_id, a.row.is_none()).cmp(&(&b.task_id, b.row.is_none())));
         tasks.dedup_by(|a, b| a.task_id == b.task_id);
         let cancel = |task: RunningTask| self.cancel(agent, task);
         let mut waiting = tasks.into_iter();
@@ -124,9 +134,10 @@ impl Gateway {
     }
 
     async fn cancel(&self, agent: &Arc<Agent>, task: RunningTask) {
+        let named = Named { task: task.row.clone(), context: None };
         let call = self.cancelling(agent, task);
         let Ok(record) = self.ledger.open(&call) else { return };
-        let reserved = Limits::without(Access::stopping(&call, agent));
+        let reserved = Limits::without(Access::stopping(&call, agent, named));
         let reply = self.routing.send(&reserved).await;
         if let Ok(Reply { body: ReplyBody::One(answer), .. }) = &reply {
             self.ownership.hear(&agent.id, &answer.peek).await;

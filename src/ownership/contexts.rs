@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::learner::Made;
 use super::writer::Write;
 use super::{ATTEMPTS_MAX, Named, Ownership, shares};
-use crate::call::{Call, Caller};
+use crate::call::{Call, Caller, ReplyMeta};
 use crate::config::{ClientContexts, TaskScope};
 use crate::error::{Error, Kind, Sent};
-use crate::operation::{Operation, Rpc, Version};
+use crate::operation::{Binding, Operation, Rpc, Version};
 use crate::registry::{Agent, AgentId};
 use crate::store::{NewOwned, OwnedRow};
 
@@ -42,13 +43,14 @@ impl Ownership {
             if known.is_none() {
                 known = self.there(&agent.id.0, None, Some(id), true).await?.pop();
             }
-            match known.take() {
-                Some(row) if !shares(scope, &row, &call.caller) => return Err(self.context_refused(agent)),
-                Some(row) => return self.use_too(&row).await.map(|()| None),
-                None if self.client_contexts(agent) == ClientContexts::Refuse => {
+            if let Some(row) = known.take() {
+                if !shares(scope, &row, &call.caller) {
                     return Err(self.context_refused(agent));
                 }
-                None => {}
+                if self.use_too(&row).await? {
+                    return Ok(None);
+                }
+                continue;
             }
             let row = OwnedRow {
                 is_context: 1,
@@ -57,34 +59,44 @@ impl Ownership {
                 ..self.row(&call.caller, call.version, &agent.id, id)
             };
             let new = Arc::new(NewOwned { context: Some(row), task: None });
-            if let Some(made) = self.make(new, written).await? {
-                // Before anything is sent, also where rows follow: a crash must not leave a conversation to anybody.
-                self.flush().await?;
-                return Ok(made.into_iter().next().map(Claim));
+            match self.make(new, written).await? {
+                Made::All(rows) => {
+                    // Before anything is sent, also where rows follow: a crash must not leave a conversation to anybody.
+                    self.flush().await?;
+                    return Ok(rows.into_iter().next().map(Claim));
+                }
+                Made::Not(mut theirs) => known = theirs.pop(),
             }
         }
         Err(Error::new(Kind::Overloaded, "too many calls claim the same context at once"))
     }
 
-    /// Uses a context that is there. A claim of another call of the same owner must not be given back under it.
-    async fn use_too(&self, row: &Arc<OwnedRow>) -> Result<(), Error> {
+    /// Uses a context that is there: a claim of another call of the same owner must not be given back under it. False when
+    /// it just was.
+    pub(super) async fn use_too(&self, row: &Arc<OwnedRow>) -> Result<bool, Error> {
         if row.claim.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        self.wait(|done| Write::Settle { row: Arc::clone(row), done: Some(done) }).await?;
-        self.index.put(OwnedRow { claim: String::new(), ..(**row).clone() });
-        Ok(())
+        let is_there = self.wait(|done| Write::Settle { row: Arc::clone(row), done: Some(done) }).await?;
+        if is_there {
+            self.index.put(OwnedRow { claim: String::new(), ..(**row).clone() });
+        } else {
+            self.index.forget(true, &row.agent_id, &row.id);
+        }
+        Ok(is_there)
     }
 
-    /// Gives back a claim of a call that has sent nothing; else it is good.
-    pub(super) async fn settle(&self, claim: Claim, failure: Option<&Error>) {
+    /// Gives back a claim of a call that has sent nothing; else it is good, and lives where it was answered.
+    pub(super) async fn settle(&self, claim: Claim, reply: Result<&ReplyMeta, &Error>) {
         let Claim(row) = claim;
-        if failure.is_some_and(|error| error.sent() == Sent::NotSent) {
+        if reply.is_err_and(|error| error.sent() == Sent::NotSent) {
             self.index.forget(true, &row.agent_id, &row.id);
             // If that fails it stays the caller's, who may use it the next time.
             drop(self.wait(|done| Write::Release { row, done }).await);
         } else {
-            self.index.put(OwnedRow { claim: String::new(), ..(*row).clone() });
+            let home = reply.map(|meta| at_home(meta, (*row).clone()));
+            let row = home.unwrap_or_else(|_| (*row).clone());
+            let row = self.index.put(OwnedRow { claim: String::new(), ..row });
             drop(self.queue.send(Write::Settle { row, done: None }).await);
         }
     }
@@ -122,6 +134,16 @@ impl Ownership {
         let (done, written) = oneshot::channel();
         self.queue.send(write(done)).await.map_err(|_| gone())?;
         written.await.map_err(|_| gone())?
+    }
+}
+
+/// A row of what lives where a reply came from.
+pub(super) fn at_home(meta: &ReplyMeta, row: OwnedRow) -> OwnedRow {
+    OwnedRow {
+        endpoint_id: meta.endpoint.as_deref().unwrap_or_default().to_owned(),
+        agent_binding: meta.binding.map_or("", Binding::as_str).to_owned(),
+        agent_version: meta.version.map_or("", Version::as_str).to_owned(),
+        ..row
     }
 }
 

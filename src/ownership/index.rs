@@ -2,7 +2,7 @@
 //!
 //! What is not here is asked of the store every time: that a row is absent is never remembered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex};
 
@@ -22,9 +22,17 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 struct Pending {
     rows: HashMap<u64, Arc<OwnedRow>>,
-    /// Goes up with every batch that was written, so that a read that began before is not believed.
+    /// Goes up with every batch that was written.
     written: u64,
+    /// What was written of late and by which batch, so that a read of the store that began before is not believed.
+    recent: HashMap<u64, u64>,
+    order: VecDeque<(u64, u64)>,
+    /// The last batch of which something is not remembered any more.
+    forgotten: u64,
 }
+
+/// Rows whose writing is remembered.
+const RECENT_MAX: usize = 16_384;
 
 impl Index {
     pub(super) fn new(rows_max: usize) -> Self {
@@ -65,13 +73,15 @@ impl Index {
         self.pending.lock().expect("no code panics while holding this").written
     }
 
-    /// Takes rows that neither memory nor the store had when `written` batches were. False when something was written
+    /// Takes rows that neither memory nor the store had when `written` batches were. False when one of them was written
     /// since: then it must be looked again, and nothing was taken. So of two that come at once one is second.
     pub(super) fn take(&self, rows: &[Arc<OwnedRow>], written: u64) -> bool {
         let keys = rows.iter().map(|row| (self.key(row.is_context == 1, &row.agent_id, &row.id), row));
         let keys: Vec<_> = keys.collect();
         let mut pending = self.pending.lock().expect("no code panics while holding this");
-        if pending.written != written || keys.iter().any(|(key, _)| pending.rows.contains_key(key)) {
+        let is_there =
+            |key: &u64| pending.rows.contains_key(key) || pending.recent.get(key).is_some_and(|batch| *batch > written);
+        if pending.forgotten > written || keys.iter().any(|(key, _)| is_there(key)) {
             return false;
         }
         for (key, row) in keys {
@@ -85,8 +95,43 @@ impl Index {
     pub(super) fn wrote<'r>(&self, rows: impl Iterator<Item = &'r OwnedRow>) {
         let mut pending = self.pending.lock().expect("no code panics while holding this");
         pending.written += 1;
+        let batch = pending.written;
         for row in rows {
-            pending.rows.remove(&self.key(row.is_context == 1, &row.agent_id, &row.id));
+            let key = self.key(row.is_context == 1, &row.agent_id, &row.id);
+            pending.rows.remove(&key);
+            pending.recent.insert(key, batch);
+            pending.order.push_back((batch, key));
         }
+        while pending.order.len() > RECENT_MAX
+            && let Some((batch, key)) = pending.order.pop_front()
+        {
+            pending.forgotten = batch;
+            if pending.recent.get(&key) == Some(&batch) {
+                pending.recent.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: usize) -> Arc<OwnedRow> {
+        Arc::new(OwnedRow { agent_id: "a".into(), id: id.to_string(), ..OwnedRow::default() })
+    }
+
+    #[test]
+    fn takes_each_row_once_whatever_else_is_written() {
+        let index = Index::new(10);
+        let before = index.written();
+        assert!(index.take(&[row(1)], before));
+        assert!(!index.take(&[row(1)], before), "it is to be written");
+        index.wrote([row(1)].iter().map(|row| &**row));
+        assert!(!index.take(&[row(2), row(1)], before), "it was written since the store was asked");
+        assert!(index.take(&[row(2)], before), "another one was");
+        index.wrote((10..10 + RECENT_MAX).map(row).collect::<Vec<_>>().iter().map(|row| &**row));
+        assert!(!index.take(&[row(3)], before), "nobody knows any more what was");
+        assert!(index.take(&[row(3)], index.written()));
     }
 }

@@ -8,16 +8,25 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::contexts::{Claim, is_send};
+use super::contexts::{Claim, at_home, is_send};
 use super::writer::Write;
 use super::{ATTEMPTS_MAX, Named, Ownership, shares, spelled, withheld};
 use crate::call::{Call, Caller, Event, Peek, Reply, ReplyBody, ReplyMeta};
 use crate::config::TaskScope;
-use crate::error::{Error, Kind};
-use crate::operation::{Binding, Version};
+use crate::error::{Error, Kind, Sent};
+use crate::operation::Version;
 use crate::proto::TaskState;
 use crate::registry::{Agent, AgentId};
 use crate::store::{NewOwned, OwnedRow, StateChange};
+
+/// What came of making rows.
+pub(super) enum Made {
+    /// They are there.
+    All(Vec<Arc<OwnedRow>>),
+    /// Somebody was faster, and not all of them were made. These are in the way, as far as is known; then it is to be
+    /// looked again.
+    Not(Vec<Arc<OwnedRow>>),
+}
 
 /// One call, and what its reply has told so far.
 struct Learner {
@@ -51,7 +60,7 @@ impl Ownership {
         reply: Result<Reply, Error>,
     ) -> Result<Reply, Error> {
         if let Some(claim) = claim {
-            self.settle(claim, reply.as_ref().err()).await;
+            self.settle(claim, reply.as_ref().map(|reply| &reply.meta)).await;
         }
         let Reply { meta, body } = reply?;
         match body {
@@ -60,7 +69,7 @@ impl Ownership {
             }
             ReplyBody::One(answer) => {
                 let mut learner = self.learner(call, agent, named, &meta);
-                learner.meet(&answer.peek).await?;
+                learner.meet(&answer.peek).await.map_err(|error| learner.after_sending(error))?;
                 Ok(Reply { meta, body: ReplyBody::One(answer) })
             }
             ReplyBody::Stream(events) => {
@@ -99,8 +108,17 @@ impl Ownership {
 impl Learner {
     async fn see(&mut self, event: Result<Event, Error>) -> Result<Event, Error> {
         let event = event?;
-        self.meet(&event.peek).await?;
+        self.meet(&event.peek).await.map_err(|error| self.after_sending(error))?;
         Ok(event)
+    }
+
+    /// The agent has answered, so the call must not look like one that may be made again.
+    fn after_sending(&self, error: Error) -> Error {
+        if !self.is_send || error.kind() == Kind::InvalidAgentResponse {
+            return error.sent_is(Sent::Sent);
+        }
+        let message = "the agent has answered, and whose its task is could not be written down: do not send it again";
+        Error::new(error.kind(), message).sent_is(Sent::Sent).because(error)
     }
 
     async fn meet(&mut self, peek: &Peek) -> Result<(), Error> {
@@ -108,11 +126,14 @@ impl Learner {
             id.filter(|id| known.as_ref().is_none_or(|row| row.id != *id)).map(str::to_owned)
         };
         let context = is_new(&self.context, peek.context_id.as_deref());
+        // A task's own context was looked at when the task was made.
+        let context = context.filter(|id| self.task.as_ref().is_none_or(|row| row.context_id != *id));
         let task = is_new(&self.task, peek.task_id.as_deref());
-        if task.is_some() || context.is_some() {
+        // Where nobody checks owners, nobody waits for them.
+        let is_checked = self.scope != TaskScope::None;
+        if (task.is_some() || context.is_some()) && (is_checked || self.ownership.must_write().is_ok()) {
             let found = Box::pin(self.find(peek, task.as_deref(), context.as_deref())).await;
-            // Where nobody checks owners, nobody waits for them.
-            found.or_else(|error| if self.scope == TaskScope::None { Ok(()) } else { Err(error) })?;
+            found.or_else(|error| if is_checked { Err(error) } else { Ok(()) })?;
         }
         self.note(peek);
         Ok(())
@@ -121,10 +142,19 @@ impl Learner {
     /// Finds the rows of a task and a context that were not named before, and makes those that a send may make. Nothing
     /// is made before all that is there was found to be the caller's.
     async fn find(&mut self, peek: &Peek, task: Option<&str>, context: Option<&str>) -> Result<(), Error> {
+        let mut taken: Vec<Arc<OwnedRow>> = Vec::new();
         for _ in 0..ATTEMPTS_MAX {
             let written = self.ownership.index.written();
-            let found = self.ownership.there(&self.agent.0, task, context, self.is_send).await?;
+            let mut found = self.ownership.there(&self.agent.0, task, context, self.is_send).await?;
+            taken.retain(|row| !found.iter().any(|known| known.is_context == row.is_context));
+            found.append(&mut taken);
             self.judge(&found)?;
+            let claimed = found.iter().find(|row| !row.claim.is_empty());
+            if let Some(row) = claimed
+                && !self.ownership.use_too(row).await?
+            {
+                continue;
+            }
             let is_there = |is_context: i64| found.iter().any(|row| row.is_context == is_context);
             let new_context = context.filter(|_| self.is_send && !is_there(1));
             let new_task = task.filter(|_| self.is_send && !is_there(0));
@@ -132,14 +162,20 @@ impl Learner {
                 context: new_context.map(|id| OwnedRow { is_context: 1, ..self.new_row(id) }),
                 task: new_task.map(|id| self.new_task(id, peek)),
             });
-            let made =
-                if new.rows().next().is_none() { Some(Vec::new()) } else { self.ownership.make(new, written).await? };
-            if let Some(made) = made {
-                for row in found.into_iter().chain(made) {
-                    let place = if row.is_context == 1 { &mut self.context } else { &mut self.task };
-                    *place = Some(row);
+            let made = if new.rows().next().is_none() {
+                Made::All(Vec::new())
+            } else {
+                self.ownership.make(new, written).await?
+            };
+            match made {
+                Made::All(made) => {
+                    for row in found.into_iter().chain(made) {
+                        let place = if row.is_context == 1 { &mut self.context } else { &mut self.task };
+                        *place = Some(row);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
+                Made::Not(theirs) => taken = theirs,
             }
         }
         Err(Error::new(Kind::Overloaded, "too many calls make the same task at once"))
@@ -170,12 +206,7 @@ impl Learner {
     }
 
     fn new_row(&self, id: &str) -> OwnedRow {
-        OwnedRow {
-            endpoint_id: self.meta.endpoint.as_deref().unwrap_or_default().to_owned(),
-            agent_binding: self.meta.binding.map_or("", Binding::as_str).to_owned(),
-            agent_version: self.meta.version.map_or("", Version::as_str).to_owned(),
-            ..self.ownership.row(&self.caller, self.version, &self.agent, id)
-        }
+        at_home(&self.meta, self.ownership.row(&self.caller, self.version, &self.agent, id))
     }
 
     /// Notes a state that differs from the one before.
@@ -186,7 +217,9 @@ impl Learner {
             return;
         }
         self.state = Some(state);
-        let (state_at, ended_at) = self.ownership.times(peek);
+        let (at, ended_at) = self.ownership.times(peek);
+        // An agent's clock may be behind ours, and what comes later is later.
+        let state_at = at.max(row.state_at);
         let row = OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() };
         self.task = Some(self.ownership.note(row));
     }
@@ -209,33 +242,33 @@ impl Ownership {
         self.known(agent, task.as_slice(), context.as_slice()).await
     }
 
-    /// Makes rows that were not there when `written` batches were. None when somebody was faster: then what is there is to
-    /// be looked at again, and not all of them were made.
-    pub(super) async fn make(&self, new: Arc<NewOwned>, written: u64) -> Result<Option<Vec<Arc<OwnedRow>>>, Error> {
+    /// Makes rows that were not there when `written` batches were.
+    pub(super) async fn make(&self, new: Arc<NewOwned>, written: u64) -> Result<Made, Error> {
         if self.is_shared {
             let rows = Arc::clone(&new);
             let taken = self.wait(|done| Write::Rows { new, done: Some(done) }).await?;
             if taken.is_empty() {
-                return Ok(Some(rows.rows().map(|row| self.index.put(row.clone())).collect()));
+                return Ok(Made::All(rows.rows().cloned().map(|row| self.remembered(row)).collect()));
             }
-            for row in taken {
-                self.index.put(row);
-            }
-            return Ok(None);
+            return Ok(Made::Not(taken.into_iter().map(|row| self.remembered(row)).collect()));
         }
+        // First a place, so that what is taken is written, though the caller leave.
+        let place = self.queue.reserve().await;
+        let place = place.map_err(|_| Error::new(Kind::Overloaded, "the gateway is restarting"))?;
         let rows: Vec<_> = new.rows().cloned().map(Arc::new).collect();
         if !self.index.take(&rows, written) {
-            return Ok(None);
+            return Ok(Made::Not(Vec::new()));
         }
-        let queued = self.queue.send(Write::Rows { new, done: None }).await;
-        queued.map(|()| Some(rows)).map_err(|_| Error::new(Kind::Overloaded, "the gateway is restarting"))
+        place.send(Write::Rows { new, done: None });
+        Ok(Made::All(rows))
     }
 
     /// Notes what was heard of a task, whoever asked.
     pub async fn hear(&self, agent: &AgentId, peek: &Peek) {
         let Ok(rows) = self.there(&agent.0, peek.task_id.as_deref(), None, false).await else { return };
         if let (Some(row), Some(state)) = (rows.first().filter(|row| row.ended_at.is_none()), peek.state) {
-            let (state_at, ended_at) = self.times(peek);
+            let (at, ended_at) = self.times(peek);
+            let state_at = at.max(row.state_at);
             self.note(OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() });
         }
     }
@@ -250,6 +283,9 @@ impl Ownership {
 
     /// Notes a state, now in memory and soon in the store. It is a hint: when too many come at once, some are not.
     fn note(&self, row: OwnedRow) -> Arc<OwnedRow> {
+        if let Some(known) = self.index.get(false, &row.agent_id, &row.id).filter(|known| known.ended_at.is_some()) {
+            return known;
+        }
         let change = StateChange {
             agent_id: row.agent_id.clone(),
             task_id: row.id.clone(),

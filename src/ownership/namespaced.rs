@@ -55,6 +55,13 @@ impl Namespace {
     }
 }
 
+/// Who reads a reply of which agent.
+struct Whose {
+    caller: Caller,
+    scope: TaskScope,
+    agent: Arc<str>,
+}
+
 impl Ownership {
     /// Whether the agent's contexts have other names there.
     pub fn is_namespaced(&self, agent: &Agent) -> bool {
@@ -83,17 +90,19 @@ impl Ownership {
     ///
     /// # Errors
     /// InvalidAgentResponse for what cannot be read, Overloaded when the store does not answer.
-    pub async fn renamed(self: &Arc<Self>, reply: Reply, agent: &Agent) -> Result<Reply, Error> {
+    pub async fn renamed(self: &Arc<Self>, reply: Reply, caller: &Caller, agent: &Agent) -> Result<Reply, Error> {
+        let whose =
+            Arc::new(Whose { caller: caller.clone(), scope: self.scope(agent), agent: Arc::clone(&agent.id.0) });
         let Reply { meta, body } = reply;
         let body = match body {
-            ReplyBody::One(answer) => ReplyBody::One(self.renamed_answer(answer, &agent.id.0).await?),
+            ReplyBody::One(answer) => ReplyBody::One(self.renamed_answer(answer, &whose).await?),
             ReplyBody::Stream(events) => {
-                let (ownership, agent) = (Arc::clone(self), agent.id.0.clone());
+                let ownership = Arc::clone(self);
                 let renamed = events.then(move |event| {
-                    let (ownership, agent) = (Arc::clone(&ownership), agent.clone());
+                    let (ownership, whose) = (Arc::clone(&ownership), Arc::clone(&whose));
                     async move {
                         match event {
-                            Ok(event) => ownership.renamed_event(event, &agent).await,
+                            Ok(event) => ownership.renamed_event(event, &whose).await,
                             Err(error) => Err(error),
                         }
                     }
@@ -104,7 +113,7 @@ impl Ownership {
         Ok(Reply { meta, body })
     }
 
-    async fn renamed_answer(&self, answer: Answer, agent: &str) -> Result<Answer, Error> {
+    async fn renamed_answer(&self, answer: Answer, whose: &Whose) -> Result<Answer, Error> {
         let (rpc, mut peek) = (answer.rpc, answer.peek.clone());
         let mut response = content::typed_answer(answer)?;
         let mut names = Vec::new();
@@ -119,11 +128,11 @@ impl Ownership {
             _ => {}
         }
         names.extend(&mut peek.context_id);
-        self.put_back(names, agent).await?;
+        self.put_back(names, whose).await?;
         Ok(Answer { rpc, peek, content: Content::Typed(Box::new(response)) })
     }
 
-    async fn renamed_event(&self, event: Event, agent: &str) -> Result<Event, Error> {
+    async fn renamed_event(&self, event: Event, whose: &Whose) -> Result<Event, Error> {
         let mut peek = event.peek.clone();
         let mut typed = content::typed_stream_event(event)?;
         let mut names = Vec::new();
@@ -140,18 +149,18 @@ impl Ownership {
             None => {}
         }
         names.extend(&mut peek.context_id);
-        self.put_back(names, agent).await?;
+        self.put_back(names, whose).await?;
         Ok(Event { peek, content: Content::Typed(Box::new(typed)) })
     }
 
-    /// Puts the callers' own names in place of ours.
-    async fn put_back(&self, names: Vec<&mut String>, agent: &str) -> Result<(), Error> {
+    /// Puts the caller's own names in place of ours; somebody else's stay as they are.
+    async fn put_back(&self, names: Vec<&mut String>, whose: &Whose) -> Result<(), Error> {
         let mut ours: Vec<&str> =
             names.iter().map(|name| name.as_str()).filter(|name| name.starts_with(PREFIX)).collect();
         ours.sort_unstable();
         ours.dedup();
-        let rows = self.known(agent, &[], &ours).await?;
-        let rows = rows.iter().filter(|row| !row.client_id.is_empty());
+        let rows = self.known(&whose.agent, &[], &ours).await?;
+        let rows = rows.iter().filter(|row| !row.client_id.is_empty() && shares(whose.scope, row, &whose.caller));
         let known: HashMap<String, String> = rows.map(|row| (row.id.clone(), row.client_id.clone())).collect();
         for name in names {
             if let Some(own) = known.get(name.as_str()) {

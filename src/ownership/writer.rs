@@ -36,10 +36,10 @@ pub(super) enum Write {
         done: Option<oneshot::Sender<Result<Vec<OwnedRow>, Error>>>,
     },
     State(StateChange),
-    /// A claim becomes good.
+    /// A claim becomes good. Told back is whether the context is still there.
     Settle {
         row: Arc<OwnedRow>,
-        done: Option<oneshot::Sender<Result<(), Error>>>,
+        done: Option<oneshot::Sender<Result<bool, Error>>>,
     },
     /// A claim is taken back.
     Release {
@@ -139,7 +139,7 @@ impl Writer {
     async fn write(&self, batch: &mut Vec<Write>) {
         let work = Arc::new(Work::of(batch));
         if work.is_empty() && !self.is_failing.load(Ordering::Relaxed) {
-            return told(std::mem::take(batch), Vec::new());
+            return told(std::mem::take(batch), Done::default());
         }
         let result = self.store.run_tx("write owners", |tx| Arc::clone(&work).apply(tx)).await;
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
@@ -165,8 +165,21 @@ impl Writer {
 struct Work {
     new: Vec<Arc<NewOwned>>,
     states: Vec<StateChange>,
-    settled: Vec<Arc<OwnedRow>>,
-    released: Vec<Arc<OwnedRow>>,
+    /// In the order in which they came.
+    claims: Vec<Claimed>,
+}
+
+/// What becomes of a claim.
+enum Claimed {
+    Good(Arc<OwnedRow>),
+    Back(Arc<OwnedRow>),
+}
+
+/// What there was when a batch was written: for each new row of it, and for each claim that was made good.
+#[derive(Default)]
+struct Done {
+    taken: Vec<Vec<OwnedRow>>,
+    settled: Vec<bool>,
 }
 
 impl Work {
@@ -183,8 +196,8 @@ impl Work {
                     work.states.retain(|known| !is_same(known));
                     work.states.push(change.clone());
                 }
-                Write::Settle { row, .. } => work.settled.push(Arc::clone(row)),
-                Write::Release { row, .. } => work.released.push(Arc::clone(row)),
+                Write::Settle { row, .. } => work.claims.push(Claimed::Good(Arc::clone(row))),
+                Write::Release { row, .. } => work.claims.push(Claimed::Back(Arc::clone(row))),
                 Write::Flush { .. } => {}
             }
         }
@@ -194,10 +207,10 @@ impl Work {
     }
 
     fn is_empty(&self) -> bool {
-        self.new.is_empty() && self.states.is_empty() && self.settled.is_empty() && self.released.is_empty()
+        self.new.is_empty() && self.states.is_empty() && self.claims.is_empty()
     }
 
-    async fn apply(self: Arc<Self>, mut tx: Tx) -> Result<(Tx, Vec<Vec<OwnedRow>>), StoreError> {
+    async fn apply(self: Arc<Self>, mut tx: Tx) -> Result<(Tx, Done), StoreError> {
         if self.is_empty() {
             tx.prove_writable().await?;
         }
@@ -205,19 +218,20 @@ impl Work {
         for change in &self.states {
             tx.note_state(change).await?;
         }
-        for row in &self.settled {
-            tx.settle_context(&row.agent_id, &row.id).await?;
+        let mut settled = Vec::new();
+        for row in &self.claims {
+            match row {
+                Claimed::Good(row) => settled.push(tx.settle_context(row).await?),
+                Claimed::Back(row) => tx.release_context(&row.agent_id, &row.id, &row.claim).await?,
+            }
         }
-        for row in &self.released {
-            tx.release_context(&row.agent_id, &row.id, &row.claim).await?;
-        }
-        Ok((tx, taken))
+        Ok((tx, Done { taken, settled }))
     }
 }
 
-/// Tells whoever waits that it is written, and what was there already.
-fn told(batch: Vec<Write>, taken: Vec<Vec<OwnedRow>>) {
-    let mut taken = taken.into_iter();
+/// Tells whoever waits that it is written, and what was there.
+fn told(batch: Vec<Write>, done: Done) {
+    let (mut taken, mut settled) = (done.taken.into_iter(), done.settled.into_iter());
     for write in batch {
         // Whoever left does not want to know.
         match write {
@@ -225,10 +239,12 @@ fn told(batch: Vec<Write>, taken: Vec<Vec<OwnedRow>>) {
                 let theirs = taken.next().unwrap_or_default();
                 drop(done.map(|done| done.send(Ok(theirs))));
             }
-            Write::Settle { done: Some(done), .. } | Write::Release { done, .. } | Write::Flush { done } => {
-                drop(done.send(Ok(())));
+            Write::Settle { done, .. } => {
+                let is_there = settled.next().unwrap_or_default();
+                drop(done.map(|done| done.send(Ok(is_there))));
             }
-            Write::Settle { .. } | Write::State(_) => {}
+            Write::Release { done, .. } | Write::Flush { done } => drop(done.send(Ok(()))),
+            Write::State(_) => {}
         }
     }
 }
@@ -237,9 +253,8 @@ fn refused(write: Write, error: &Error) {
     let again = || Error::new(error.kind(), error.message()).retry_after_is(RETRY_AFTER);
     match write {
         Write::Rows { done: Some(done), .. } => drop(done.send(Err(again()))),
-        Write::Settle { done: Some(done), .. } | Write::Release { done, .. } | Write::Flush { done } => {
-            drop(done.send(Err(again())));
-        }
+        Write::Settle { done: Some(done), .. } => drop(done.send(Err(again()))),
+        Write::Release { done, .. } | Write::Flush { done } => drop(done.send(Err(again()))),
         Write::Rows { .. } | Write::Settle { .. } | Write::State(_) => {}
     }
 }

@@ -11,7 +11,7 @@ use super::rows::can_be_kept;
 use super::sql::{Sql, Value, bound};
 use super::task_lists::OwnedBy;
 use super::{Store, StoreError, Tx};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// A task or a context. Times are microseconds since 1970; a text is empty for what there is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
@@ -138,30 +138,52 @@ impl Tx {
             sql.add(&format!(" ON CONFLICT DO NOTHING RETURNING agent_id, {id} AS id"));
             let written: Vec<(String, String)> = bound!(sqlx::query_as, sql).fetch_all(&mut *self.inner).await?;
             for row in now.iter().filter(|row| !written.iter().any(|(a, id)| *a == row.agent_id && *id == row.id)) {
-                let mut sql = Sql::default();
-                by_ids(&mut sql, is_context, &row.agent_id, &[&row.id]);
-                taken.extend(bound!(sqlx::query_as, sql).fetch_optional(&mut *self.inner).await?);
+                taken.extend(self.insert_or_read(row).await?);
             }
         }
         Ok(taken)
     }
 
-    /// Notes a task's state, unless it has ended or a later one is known.
+    /// What is in the way of a row; none when it was gone again, as a claim that was given back, and the row is written.
+    async fn insert_or_read(&mut self, row: &OwnedRow) -> Result<Option<OwnedRow>, StoreError> {
+        const ATTEMPTS_MAX: usize = 8;
+        for _ in 0..ATTEMPTS_MAX {
+            let mut sql = Sql::default();
+            by_ids(&mut sql, row.is_context == 1, &row.agent_id, &[&row.id]);
+            let found = bound!(sqlx::query_as, sql).fetch_optional(&mut *self.inner).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            let mut sql = Sql::default();
+            let (into, values) = into(row.is_context == 1);
+            sql.add(&format!("INSERT INTO {into} VALUES "));
+            sql.tuples(std::slice::from_ref(row), values);
+            sql.add(" ON CONFLICT DO NOTHING");
+            if bound!(sqlx::query, sql).execute(&mut *self.inner).await?.rows_affected() == 1 {
+                return Ok(None);
+            }
+        }
+        Err(Error::new(Kind::Overloaded, "too many calls claim the same context at once").into())
+    }
+
+    /// Notes a task's state, unless it has ended.
     pub async fn note_state(&mut self, change: &StateChange) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "UPDATE tasks SET state = $3, state_at = $4, ended_at = $5 WHERE agent_id = $1 AND task_id = $2 AND ended_at IS NULL AND (state_at <= $4 OR $6 = 1)",
+            "UPDATE tasks SET state = $3, state_at = CASE WHEN state_at > $4 THEN state_at ELSE $4 END, ended_at = $5 WHERE agent_id = $1 AND task_id = $2 AND ended_at IS NULL",
         );
         let query = query.bind(&change.agent_id).bind(&change.task_id).bind(&change.state).bind(change.state_at);
-        let query = query.bind(change.ended_at).bind(i64::from(change.ended_at.is_some()));
-        query.execute(&mut *self.inner).await?;
+        query.bind(change.ended_at).execute(&mut *self.inner).await?;
         Ok(())
     }
 
-    /// Makes a claim for good.
-    pub async fn settle_context(&mut self, agent_id: &str, id: &str) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE contexts SET claim = '' WHERE agent_id = $1 AND context_id = $2");
-        query.bind(agent_id).bind(id).execute(&mut *self.inner).await?;
-        Ok(())
+    /// Makes a claim for good, at the endpoint of `row` if it has one. False when the context is not there any more.
+    pub async fn settle_context(&mut self, row: &OwnedRow) -> Result<bool, StoreError> {
+        let query = sqlx::query(
+            "UPDATE contexts SET claim = '', endpoint_id = CASE WHEN endpoint_id = '' THEN $3 ELSE endpoint_id END, agent_binding = CASE WHEN endpoint_id = '' THEN $4 ELSE agent_binding END, agent_version = CASE WHEN endpoint_id = '' THEN $5 ELSE agent_version END WHERE agent_id = $1 AND context_id = $2",
+        );
+        let query = query.bind(&row.agent_id).bind(&row.id).bind(&row.endpoint_id);
+        let query = query.bind(&row.agent_binding).bind(&row.agent_version);
+        Ok(query.execute(&mut *self.inner).await?.rows_affected() == 1)
     }
 
     /// Takes back the claim of a call that sent nothing, unless somebody used it meanwhile.
@@ -190,6 +212,11 @@ impl Tx {
         query.bind(self.now.to_string()).execute(&mut *self.inner).await?;
         Ok(())
     }
+}
+
+/// The table and columns of a kind of row, and the values for them.
+fn into(is_context: bool) -> (&'static str, fn(&OwnedRow) -> Vec<Value<'_>>) {
+    if is_context { (INTO_CONTEXTS, context_values) } else { (INTO_TASKS, task_values) }
 }
 
 fn task_values(row: &OwnedRow) -> Vec<Value<'_>> {

@@ -12,6 +12,7 @@ use super::Tasks;
 use crate::access::Permitted;
 use crate::call::{Answer, Call, CallId, Content, Peek, Reply, ReplyBody, ReplyMeta, Response};
 use crate::error::{Error, Kind};
+use crate::limits::Limits;
 use crate::operation::{Operation, Rpc, Version};
 use crate::ownership::owners;
 use crate::proto::{self, TaskState, wkt};
@@ -24,6 +25,9 @@ const FETCHED_AT_ONCE: usize = 8;
 const PAGE_SIZE: i32 = 50;
 /// The member of a task's metadata that says why it is shown as it was last seen.
 const STALE: &str = "switchboard/stale";
+
+/// What the agent says of tasks, or why it says nothing, by their ids.
+type Seen = HashMap<String, Result<proto::Task, String>>;
 
 /// One list that is being answered.
 struct Listing<'a> {
@@ -67,7 +71,7 @@ impl Tasks {
         };
         self.routing.check_tenant(permitted).await?;
         self.ownership.flush().await?;
-        let mut seen = HashMap::new();
+        let mut seen = Seen::new();
         if after.is_none() {
             // Before anything is filtered: a task may have gone on while nobody looked.
             let open = TasksOf { state: "", since: None, is_open: true, ..all };
@@ -75,6 +79,23 @@ impl Tasks {
             seen = self.fetch(&listing, open).await;
             self.ownership.flush().await?;
         }
+        let list = self.page(&listing, all, &pages, after, seen).await?;
+        let content = Content::Typed(Box::new(Response::ListTasks(list)));
+        let answer = Answer { rpc: Rpc::ListTasks, content, peek: Peek::default() };
+        let meta = ReplyMeta { attempts: listing.requests.into_inner(), ..ReplyMeta::default() };
+        Ok(Reply { meta, body: ReplyBody::One(answer) })
+    }
+
+    /// The page that follows `after`, with what the agent says of the tasks that were not `seen` before.
+    async fn page(
+        &self,
+        listing: &Listing<'_>,
+        all: TasksOf<'_>,
+        pages: &Pages<'_>,
+        after: Option<PageEnd>,
+        mut seen: Seen,
+    ) -> Result<proto::ListTasksResponse, Error> {
+        let request = listing.request;
         let size = request.page_size.unwrap_or(PAGE_SIZE);
         let rows_max = usize::try_from(size).unwrap_or(1);
         let page = TasksOf { after: after.as_ref().map(|end| (end.at, end.id.as_str())), ..all };
@@ -87,27 +108,26 @@ impl Tasks {
         rows.truncate(rows_max);
         let next = rows.last().filter(|_| has_more).map(|last| pages.token(last, total)).unwrap_or_default();
         let unseen = rows.iter().filter(|row| !seen.contains_key(&row.id)).cloned().collect();
-        seen.extend(self.fetch(&listing, unseen).await);
-        let tasks = rows.iter().filter_map(|row| shown(row, seen.remove(&row.id), request)).collect();
-        let list = proto::ListTasksResponse {
-            tasks,
+        seen.extend(self.fetch(listing, unseen).await);
+        Ok(proto::ListTasksResponse {
+            tasks: rows.iter().filter_map(|row| shown(row, seen.remove(&row.id), request)).collect(),
             next_page_token: next,
             page_size: size,
             total_size: i32::try_from(total).unwrap_or(i32::MAX),
-        };
-        let content = Content::Typed(Box::new(Response::ListTasks(list)));
-        let answer = Answer { rpc: Rpc::ListTasks, content, peek: Peek::default() };
-        let meta = ReplyMeta { attempts: listing.requests.into_inner(), ..ReplyMeta::default() };
-        Ok(Reply { meta, body: ReplyBody::One(answer) })
+        })
     }
 
-    /// What the agent says of tasks, or why it says nothing, by their ids.
-    async fn fetch(&self, listing: &Listing<'_>, rows: Vec<OwnedRow>) -> HashMap<String, Result<proto::Task, String>> {
+    /// Asks the agent about tasks, a few at once.
+    async fn fetch(&self, listing: &Listing<'_>, rows: Vec<OwnedRow>) -> Seen {
         let get = |row: OwnedRow| async move {
             let id = row.id.clone();
             (id, self.get(listing, row).await.map_err(|error| why(&error)))
         };
-        stream::iter(rows).map(get).buffer_unordered(FETCHED_AT_ONCE).collect().await
+        stream::iter(rows)
+            .map(get)
+            .buffer_unordered(Limits::parts_at_once(listing.permitted, FETCHED_AT_ONCE))
+            .collect()
+            .await
     }
 
     /// Gets one task in the caller's name, as the caller could: within its limits, and withheld if it is not its own.
@@ -134,8 +154,7 @@ impl Tasks {
             parent: Some(of.id),
             ..of.clone()
         };
-        self.limits.count_request(&call.caller, permitted.team_rates())?;
-        let reserved = self.limits.reserve(permitted.part(&call, Arc::new(row)))?;
+        let reserved = self.limits.part(permitted.part(&call, Arc::new(row)))?;
         listing.requests.fetch_add(1, Ordering::Relaxed);
         let answer = timeout_at(listing.until, self.answer(&reserved, None)).await.unwrap_or_else(|_| Err(away()));
         let answer = answer.inspect_err(|error| {

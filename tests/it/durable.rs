@@ -194,7 +194,8 @@ async fn nothing_is_sent_whose_owner_could_not_be_written_down() {
     let mut server = Postgres::start();
     let database = Database::of(&server);
     let yaml = database.yaml.replace("store: {", "store: {timeout_ms: 500, ");
-    let gateway = TestGateway::start(&format!("{yaml}{}", entry(shelf.url()))).await;
+    let other = "keys: [{name: other, key: sk-other-key, agents: '*'}]\n";
+    let gateway = TestGateway::start(&format!("{yaml}{other}{}", entry(shelf.url()))).await;
     let say = json!({ "task": task("t", "c", "WORKING") });
     assert_eq!(code(&gateway, KEY, "SendMessage", asking(&say)).await, 0);
     server.stop();
@@ -208,6 +209,12 @@ async fn nothing_is_sent_whose_owner_could_not_be_written_down() {
     })
     .await;
     assert_eq!(code(&gateway, KEY, "GetTask", json!({ "id": "t" })).await, 0, "what is in memory goes on");
+    // Somebody else's, which is in memory, and one that never was are asked for alike, and cannot be.
+    for id in ["t", "never"] {
+        let answer =
+            gateway.post_with("a", &[("authorization", "Bearer sk-other-key")], call("GetTask", json!({ "id": id })));
+        assert!(answer.await.text().contains("OVERLOADED"), "{id}");
+    }
     server.go_on();
     until(Duration::from_secs(10), async || code(&gateway, KEY, "SendMessage", asking(&say)).await == 0).await;
     gateway.finish().await;

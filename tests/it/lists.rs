@@ -199,6 +199,12 @@ async fn counts_what_it_asks_the_agent_against_the_limits() {
         assert_eq!(found.to_string().matches("a limit was reached").count(), 6, "{found}");
         let get = gateway.post("a", crate::support::gateway::call("GetTask", json!({ "id": "t1" }))).await;
         assert_eq!(get.status, 429);
+        // One call at once is enough: the parts of a list have its slot.
+        let narrow =
+            json!({ "alias": "narrow", "teamId": "red", "grants": { "allAgents": true }, "limits": { "callsMax": 1 } });
+        gateway.key = gateway.new_key(narrow).await;
+        let found = list(&gateway, json!({})).await;
+        assert!(ids(&found).len() == 10 && !found.to_string().contains("switchboard/stale"), "{found}");
         gateway.finish().await;
     }
 }
@@ -238,7 +244,7 @@ async fn looks_the_same_in_every_door_and_to_callers_of_0_3() {
 #[tokio::test]
 async fn administrators_see_whose_tasks_are_and_others_their_own() {
     for database in Database::both() {
-        let (_shelf, mut gateway, keys) = shelved(&database, "").await;
+        let (shelf, mut gateway, keys) = shelved(&database, "").await;
         for (n, key) in [&keys.red[0], &keys.red[1], &keys.blue[0], &keys.alone].into_iter().enumerate() {
             make(&mut gateway, key, &at(&format!("t{n}"), &format!("c{n}"), "COMPLETED", n)).await;
         }
@@ -286,6 +292,18 @@ async fn administrators_see_whose_tasks_are_and_others_their_own() {
             Value::Null,
             "how it is reached is not theirs"
         );
+        // Where everybody may use every task, nobody is shown whose they are.
+        let endpoint = json!({ "url": shelf.url(), "protocolVersion": "1.0", "bindings": ["jsonrpc"] });
+        let open = json!({ "name": "open", "taskScope": "none", "endpoints": [endpoint] });
+        gateway.admin("AgentService/CreateAgent", json!({ "agent": open })).await;
+        for (key, id) in [(&keys.red[0], "n1"), (&keys.blue[0], "n2")] {
+            let bearer = format!("Bearer {key}");
+            let body =
+                crate::support::gateway::call("SendMessage", asking(&json!({ "task": task(id, id, "WORKING") })));
+            gateway.post_with("open", &[("authorization", &bearer)], body).await;
+        }
+        let found = gateway.admin_as(&keys.red[0], "TaskService/ListTasks", json!({ "agent": "open" })).await.json();
+        assert_eq!((&found["tasks"][0]["id"], &found["tasks"][1]), (&json!("n1"), &Value::Null), "its own: {found}");
         gateway.finish().await;
     }
 }

@@ -405,3 +405,62 @@ async fn a_task_and_a_context_stick_to_the_endpoint_that_answered_first() {
         gateway.finish().await;
     }
 }
+
+/// What a key made before it was in a team, and a scope that was another one then, do not stand in the way of tasks.
+#[tokio::test]
+async fn a_task_in_an_older_context_of_its_maker_is_the_teams() {
+    for database in Database::both() {
+        let (shelf, mut gateway, keys) = shelved(&database, "").await;
+        assert_eq!(code(&send(&mut gateway, &keys.alone, &json!({ "task": task("t1", "c", "WORKING") })).await), 0);
+        let joined =
+            json!({ "key": { "id": id_of(&gateway, "alone").await, "teamId": "red" }, "updateMask": "teamId" });
+        gateway.admin("KeyService/UpdateKey", joined).await;
+        let again = in_context("c", &json!({ "task": task("t2", "c", "WORKING") }));
+        assert_eq!(code(&rpc(&mut gateway, &keys.alone, "SendMessage", again).await), 0);
+        assert_eq!(code(&rpc(&mut gateway, &keys.red[0], "GetTask", json!({ "id": "t2" })).await), 0);
+        assert_eq!(code(&rpc(&mut gateway, &keys.red[0], "GetTask", json!({ "id": "t1" })).await), -32001);
+        gateway.finish().await;
+        let keyed = format!("agents:\n{}", entry("a", shelf.url(), ", task_scope: key"));
+        let mut gateway = self::gateway(&database, &keyed).await;
+        assert_eq!(code(&rpc(&mut gateway, &keys.alone, "GetTask", json!({ "id": "t1" })).await), 0);
+        gateway.finish().await;
+    }
+}
+
+/// A claim that nobody settled is another call's, perhaps of another gateway: whoever uses it too makes it good.
+#[tokio::test]
+async fn a_claim_is_made_good_by_whoever_uses_it_and_lives_where_it_was_answered() {
+    for database in Database::both() {
+        let (shelf, mut gateway, keys) = shelved(&database, "").await;
+        let say = |context: &str| json!({ "task": task(&format!("in {context}"), context, "WORKING") });
+        assert_eq!(code(&rpc(&mut gateway, &keys.red[0], "SendMessage", in_context("c1", &say("c1"))).await), 0);
+        rpc(&mut gateway, &keys.red[0], "ListTasks", json!({})).await;
+        let rows = database.query("SELECT context_id, claim, agent_binding, agent_version FROM contexts");
+        assert_eq!(rows, ["c1||jsonrpc|1.0"]);
+        gateway.finish().await;
+        database.execute("UPDATE contexts SET claim = 'some call'");
+        let mut gateway = self::gateway(&database, &format!("agents:\n{}", entry("a", shelf.url(), ""))).await;
+        assert_eq!(code(&rpc(&mut gateway, &keys.blue[0], "SendMessage", in_context("c1", &say("c2"))).await), -32602);
+        assert_eq!(code(&rpc(&mut gateway, &keys.red[1], "SendMessage", in_context("c1", &say("c1"))).await), 0);
+        assert_eq!(database.query("SELECT claim FROM contexts"), [""]);
+        gateway.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn an_agents_clock_that_is_behind_loses_no_state() {
+    for database in Database::both() {
+        let (shelf, mut gateway, keys) = shelved(&database, "").await;
+        assert_eq!(code(&send(&mut gateway, &keys.red[0], &json!({ "task": task("t", "c", "WORKING") })).await), 0);
+        let mut waits = task("t", "c", "INPUT_REQUIRED");
+        waits["status"]["timestamp"] = json!("2020-01-02T03:04:05Z");
+        shelf.say("t", waits);
+        assert_eq!(code(&rpc(&mut gateway, &keys.red[0], "GetTask", json!({ "id": "t" })).await), 0);
+        for (state, count) in [("INPUT_REQUIRED", 1), ("WORKING", 0)] {
+            let filter = json!({ "status": format!("TASK_STATE_{state}") });
+            let list = rpc(&mut gateway, &keys.red[0], "ListTasks", filter).await;
+            assert_eq!(list["result"]["totalSize"], count, "{state}: {list}");
+        }
+        gateway.finish().await;
+    }
+}
