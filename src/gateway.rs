@@ -183,8 +183,10 @@ impl Gateway {
     /// Why the call failed. The record has it too.
     pub async fn handle(&self, call: Call) -> Result<Reply, Error> {
         let record = self.ledger.open(&call)?;
+        // Boxed: where a connection has a task of its own, it would hold room for this as long as it is open.
+        let answer = Box::pin(self.answer(&call));
         let reply = tokio::select! {
-            reply = self.answer(&call) => reply,
+            reply = answer => reply,
             () = self.ending.cancelled() => Err(restarting().sent_is(Sent::Maybe)),
         };
         record.follow(reply.map(|(reply, held)| self.until_the_end(reply, held, &call)))
