@@ -129,12 +129,12 @@ impl Ownership {
         if scope == TaskScope::None {
             return Ok(Named::default());
         }
-        if call.operation.rpc() == Rpc::ListTasks || (task.is_none() && context.is_none() && !refers(call)) {
+        let references = references(&call.operation);
+        let tasks: Vec<&str> = task.into_iter().chain(references.iter().map(String::as_str)).collect();
+        if call.operation.rpc() == Rpc::ListTasks || (tasks.is_empty() && context.is_none()) {
             // A list of somebody else's context is empty, as that of a context that never was.
             return Ok(Named::default());
         }
-        let references = references(&call.operation);
-        let tasks: Vec<&str> = task.into_iter().chain(references.iter().map(String::as_str)).collect();
         let now = self.store.now();
         let is_own = |row: &OwnedRow| !self.is_gone(row, now) && shares(scope, row, &call.caller);
         // What is in memory and somebody else's is asked for as if it were not: nobody learns that it is there, not even
@@ -226,18 +226,14 @@ impl Ownership {
 }
 
 /// The same words for what is somebody else's and what never was.
-pub fn task_not_found() -> Error {
+fn task_not_found() -> Error {
     Error::new(Kind::TaskNotFound, "there is no such task for this key")
 }
 
 /// What somebody else's ids in an agent's reply come to: nothing of it is passed on.
 fn withheld() -> Error {
     let message = "the agent answered with a task or context that is not this caller's; its answer is withheld";
-    Error::new(Kind::InvalidAgentResponse, message).sent_is(crate::error::Sent::Sent)
-}
-
-fn refers(call: &Call) -> bool {
-    !references(&call.operation).is_empty()
+    Error::new(Kind::InvalidAgentResponse, message)
 }
 
 /// The tasks that a message refers to, beside the one that it continues.

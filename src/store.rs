@@ -287,11 +287,16 @@ impl Store {
     /// Overloaded when the store does not answer; Internal when what is kept cannot be opened.
     pub async fn shared_secret(&self, name: &str) -> Result<[u8; 32], Error> {
         let place = Place { table: "meta", column: "value", row: name };
-        let sealed = self.cipher.seal(place, &hex(&self.clock.random::<32>()));
-        let write = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-        self.read(sqlx::query(write).bind(name).bind(sealed).execute(&self.pool)).await?;
-        let read = sqlx::query_scalar::<_, String>("SELECT value FROM meta WHERE name = $1").bind(name);
-        let sealed = self.read(read.fetch_one(&self.pool)).await?;
+        let kept = || sqlx::query_scalar::<_, String>("SELECT value FROM meta WHERE name = $1").bind(name);
+        let sealed = if let Some(sealed) = self.read(kept().fetch_optional(&self.pool)).await? {
+            sealed
+        } else {
+            let sealed = self.cipher.seal(place, &hex(&self.clock.random::<32>()));
+            let write = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+            self.read(sqlx::query(write).bind(name).bind(sealed).execute(&self.pool)).await?;
+            // Another gateway may have been faster.
+            self.read(kept().fetch_one(&self.pool)).await?
+        };
         let opened = self.cipher.open(place, &sealed).ok().and_then(|text| from_hex(&text));
         if let Some(secret) = opened.filter(|_| !self.cipher.is_current(&sealed)) {
             let write =

@@ -131,13 +131,11 @@ fn all_of_one_task(answer: &Answer, task_id: &str) -> Result<(), Error> {
 /// A 0.3 agent takes a history length of 0 for no limit; a 1.0 caller means none (A2A 3.2.4).
 fn with_history_of(answer: Answer, length: i32) -> Result<Answer, Error> {
     let (rpc, peek) = (answer.rpc, answer.peek.clone());
-    let keep = usize::try_from(length).unwrap_or(0);
     let mut response = content::typed_answer(answer)?;
     if let Response::Task(task)
     | Response::SendMessage(crate::proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) = &mut response
     {
-        let surplus = task.history.len().saturating_sub(keep);
-        task.history.drain(..surplus);
+        content::keep_latest(task, length);
     }
     Ok(Answer { rpc, peek, content: Content::Typed(Box::new(response)) })
 }

@@ -15,7 +15,7 @@ use crate::call::{Caller, Grants, KeyId, TeamId};
 use crate::config::{Role, from_hex, hex};
 use crate::error::{Error, Kind};
 use crate::operation::Method;
-use crate::proto::admin;
+use crate::proto::{admin, wkt};
 use crate::registry::rates_of;
 use crate::store::{KeyColumns, Resource, Row, Store};
 
@@ -51,9 +51,7 @@ impl StoredKey {
             user: text(&columns.user_id),
             agent: text(&columns.agent_id),
             role: if key.role() == Role::Unspecified { Role::Caller } else { key.role() },
-            expires_at: key
-                .expire_time
-                .map(|time| time.seconds.saturating_mul(1_000_000) + i64::from(time.nanos / 1_000)),
+            expires_at: key.expire_time.map(|time| wkt::micros(time.seconds, time.nanos)),
             grants: Arc::new(grants(key.grants.as_ref())),
             rates: rates_of(&key.limits.unwrap_or_default()),
         };

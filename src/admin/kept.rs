@@ -12,7 +12,7 @@ use crate::config::hex;
 use crate::error::{Error, Kind};
 use crate::proto::{FieldMask, admin, wkt};
 use crate::registry;
-use crate::store::{AuditRow, PageOf, Place, Resource, Row, Store, StoreError, Tx};
+use crate::store::{AuditRow, PageOf, Resource, Row, Store, StoreError, Tx};
 
 /// A message that is kept as a row.
 pub(super) trait Kept: Message + Serialize + DeserializeOwned + Default + Clone {
@@ -331,11 +331,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    fn place<'p>(&'p self, row: &'p str) -> Place<'p> {
-        Place { table: "page_token", column: self.actor.method, row }
-    }
-
-    fn row(&self) -> String {
+    fn list(&self) -> String {
         format!("{} {}", self.actor.id(), self.filter)
     }
 
@@ -347,13 +343,13 @@ impl Pages<'_> {
         if token.is_empty() {
             return Ok(String::new());
         }
-        let opened = self.store.cipher().open(self.place(&self.row()), token);
-        opened.map_err(|_| Error::invalid("page_token", "is none of this list: it goes with the same key and filters"))
+        let end = self.store.cipher().page_end(self.actor.method, &self.list(), token);
+        end.ok_or_else(|| Error::invalid("page_token", "is none of this list: it goes with the same key and filters"))
     }
 
     /// The token of the page after the one that ended at `last`.
     pub(super) fn token(&self, last: &str) -> String {
-        self.store.cipher().seal(self.place(&self.row()), last)
+        self.store.cipher().page_token(self.actor.method, &self.list(), last)
     }
 
     /// A page of rows, and the token of the next one.

@@ -217,11 +217,7 @@ impl Learner {
             return;
         }
         self.state = Some(state);
-        let (at, ended_at) = self.ownership.times(peek);
-        // An agent's clock may be behind ours, and what comes later is later.
-        let state_at = at.max(row.state_at);
-        let row = OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() };
-        self.task = Some(self.ownership.note(row));
+        self.task = Some(self.ownership.note(row, peek));
     }
 }
 
@@ -266,10 +262,8 @@ impl Ownership {
     /// Notes what was heard of a task, whoever asked.
     pub async fn hear(&self, agent: &AgentId, peek: &Peek) {
         let Ok(rows) = self.there(&agent.0, peek.task_id.as_deref(), None, false).await else { return };
-        if let (Some(row), Some(state)) = (rows.first().filter(|row| row.ended_at.is_none()), peek.state) {
-            let (at, ended_at) = self.times(peek);
-            let state_at = at.max(row.state_at);
-            self.note(OwnedRow { state: spelled(Some(state)), state_at, ended_at, ..(**row).clone() });
+        if let Some(row) = rows.first().filter(|row| row.ended_at.is_none() && peek.state.is_some()) {
+            self.note(row, peek);
         }
     }
 
@@ -282,10 +276,14 @@ impl Ownership {
     }
 
     /// Notes a state, now in memory and soon in the store. It is a hint: when too many come at once, some are not.
-    fn note(&self, row: OwnedRow) -> Arc<OwnedRow> {
+    fn note(&self, row: &OwnedRow, peek: &Peek) -> Arc<OwnedRow> {
         if let Some(known) = self.index.get(false, &row.agent_id, &row.id).filter(|known| known.ended_at.is_some()) {
             return known;
         }
+        let (at, ended_at) = self.times(peek);
+        // An agent's clock may be behind ours, and what comes later is later.
+        let state_at = at.max(row.state_at);
+        let row = OwnedRow { state: spelled(peek.state), state_at, ended_at, ..row.clone() };
         let change = StateChange {
             agent_id: row.agent_id.clone(),
             task_id: row.id.clone(),

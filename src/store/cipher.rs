@@ -76,6 +76,19 @@ impl Cipher {
         String::from_utf8(opened.map_err(|_| SealError::Altered)?).map_err(|_| SealError::Malformed)
     }
 
+    /// Where a list goes on: the end of a page, sealed for this method and list, in letters that stand in a query as they
+    /// are.
+    pub fn page_token(&self, method: &str, list: &str, end: &str) -> String {
+        let place = Place { table: "page_token", column: method, row: list };
+        self.seal(place, end).replace('+', "-").replace('/', "_")
+    }
+
+    /// The end of the page that a token was made of; none for a token of another list.
+    pub fn page_end(&self, method: &str, list: &str, token: &str) -> Option<String> {
+        let place = Place { table: "page_token", column: method, row: list };
+        self.open(place, &token.replace('-', "+").replace('_', "/")).ok()
+    }
+
     /// Whether this was sealed under the key that is current.
     pub fn is_current(&self, sealed: &str) -> bool {
         parts(sealed).is_ok_and(|(id, _)| id == self.current.id())

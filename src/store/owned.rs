@@ -122,11 +122,8 @@ impl Tx {
     async fn insert_all(&mut self, rows: &[OwnedRow]) -> Result<Vec<OwnedRow>, StoreError> {
         let mut taken = Vec::new();
         let is_context = rows.first().is_some_and(|row| row.is_context == 1);
-        let (into, id, values): (_, _, fn(&OwnedRow) -> Vec<Value<'_>>) = if is_context {
-            (INTO_CONTEXTS, "context_id", context_values)
-        } else {
-            (INTO_TASKS, "task_id", task_values)
-        };
+        let (into, values) = into(is_context);
+        let id = if is_context { "context_id" } else { "task_id" };
         let mut rest = rows;
         while !rest.is_empty() {
             // By powers of two, so that there are few different statements to be prepared.

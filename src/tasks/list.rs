@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::operation::{Operation, Rpc, Version};
 use crate::ownership::owners;
 use crate::proto::{self, TaskState, wkt};
-use crate::store::{OwnedRow, Place, TasksOf};
+use crate::store::{OwnedRow, TasksOf};
 use crate::wire::content;
 
 /// Tasks that one list asks an agent about at once.
@@ -203,8 +203,7 @@ fn shown(
         task.artifacts.clear();
     }
     if let Some(length) = request.history_length {
-        let surplus = task.history.len().saturating_sub(usize::try_from(length).unwrap_or(0));
-        task.history.drain(..surplus);
+        content::keep_latest(&mut task, length);
     }
     Some(task)
 }
@@ -240,18 +239,13 @@ struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    fn place(&self) -> Place<'_> {
-        Place { table: "page_token", column: "ListTasks", row: &self.list }
-    }
-
     /// Where the page before ended; none for the first.
     fn after(&self, token: &str) -> Result<Option<PageEnd>, Error> {
         if token.is_empty() {
             return Ok(None);
         }
-        let token = token.replace('-', "+").replace('_', "/");
-        let opened = self.tasks.store.cipher().open(self.place(), &token).ok();
-        let read = opened.and_then(|text| {
+        let end = self.tasks.store.cipher().page_end("ListTasks", &self.list, token);
+        let read = end.and_then(|text| {
             let mut parts = text.splitn(3, ' ');
             let mut number = || parts.next()?.parse::<i64>().ok();
             let (total, at) = (number()?, number()?);
@@ -261,9 +255,8 @@ impl Pages<'_> {
         read.map(Some).ok_or_else(|| Error::invalid("pageToken", wrong))
     }
 
-    /// In letters that stand in a query as they are.
     fn token(&self, last: &OwnedRow, total: i64) -> String {
-        let sealed = self.tasks.store.cipher().seal(self.place(), &format!("{total} {} {}", last.state_at, last.id));
-        sealed.replace('+', "-").replace('/', "_")
+        let end = format!("{total} {} {}", last.state_at, last.id);
+        self.tasks.store.cipher().page_token("ListTasks", &self.list, &end)
     }
 }

@@ -138,6 +138,12 @@ pub(super) fn bounded(peek: Peek) -> Result<Peek, Error> {
     Err(Error::new(Kind::InvalidAgentResponse, message))
 }
 
+/// Leaves a task the latest messages of its history, at most so many (A2A 3.2.4).
+pub fn keep_latest(task: &mut proto::Task, length: i32) {
+    let surplus = task.history.len().saturating_sub(usize::try_from(length).unwrap_or(0));
+    task.history.drain(..surplus);
+}
+
 /// The typed form of an event.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! Agents that answer with somebody else's tasks, contexts in each of their modes, and what outlives the process.
+//! Agents that answer with somebody else's tasks, contexts in each of their modes, and what outlives the process. One
+//! file, for all of it is told by one agent that says what the test wants.
 
 use http::Method;
 use serde_json::{Value, json};
