@@ -26,6 +26,7 @@ pub fn generate(service: &ServiceDescriptor) {
 fn encoded(message: &MessageDescriptor) -> String {
     let name = match message.full_name() {
         "google.protobuf.Empty" => "()".to_owned(),
+        _ if message.package_name() == crate::PACKAGE_0_3 => format!("crate::proto::v0_3::{}", message.name()),
         _ => format!("crate::proto::{}", message.name()),
     };
     format!("crate::wire::grpc::Encoded<{name}>")

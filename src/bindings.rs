@@ -63,6 +63,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/a2a/{agent}/", any(agent_door))
         .route("/v1/a2a/{agent}/{*tail}", any(agent_door))
         .route("/lf.a2a.v1.A2AService/{method}", any(service_door))
+        .route("/a2a.v1.A2AService/{method}", any(service_door))
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/liveliness", get(health::live).fallback(only_get))
         .route("/health/liveness", get(health::live).fallback(only_get))
@@ -100,21 +101,19 @@ async fn agent_door(State(doors): State<Doors>, request: Request) -> Response {
         }
         (verb, "/.well-known/agent-card.json" | "/.well-known/agent.json") => respond::other_verb(&verb, "GET, HEAD"),
         (verb, "" | "/" | "/message/send" | "/message/stream") => respond::other_verb(&verb, "POST"),
-        (_, tail) => match tail.strip_prefix('/').and_then(|tail| tail.strip_prefix(rpc::SERVICE)) {
-            Some(method) => Box::pin(rpc::serve(&doors, Some(agent), method, request)).await,
+        (_, tail) => match rpc::MethodPath::of(&tail[1..]) {
+            Some(called) => Box::pin(rpc::serve(&doors, Some(agent), called, request)).await,
             None => Box::pin(rest::serve(&doors, agent, tail, request)).await,
         },
     }
 }
 
-/// The service at the root, where metadata, the host or the request itself name the agent.
+/// The services at the root, where metadata, the host or the request itself name the agent.
 async fn service_door(State(doors): State<Doors>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let method = path.trim_start_matches('/').strip_prefix(rpc::SERVICE).unwrap_or_default();
-    if !doors.gateway.settings.a2a_enabled {
-        return unknown_path().await;
-    }
-    Box::pin(rpc::serve(&doors, None, method, request)).await
+    let called = rpc::MethodPath::of(&path[1..]).filter(|_| doors.gateway.settings.a2a_enabled);
+    let Some(called) = called else { return unknown_path().await };
+    Box::pin(rpc::serve(&doors, None, called, request)).await
 }
 
 /// The agent that a path names, and the path below it, which is still percent-encoded: an id may hold a slash.

@@ -107,6 +107,10 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
+/// The agent whose own address a request came to.
+#[derive(Clone, Debug)]
+pub struct MeantByAddress(pub AgentName);
+
 /// What is known of a request before its body is read.
 #[derive(Debug)]
 pub struct Arrival {
@@ -218,6 +222,41 @@ pub enum Form {
     Json(Version),
     /// The protobuf messages of 1.0.
     Proto,
+    /// The protobuf messages of 0.3.
+    ProtoV0_3(FileBytes),
+    /// The JSON of these, which is what HTTP+JSON 0.3 speaks.
+    ProtoJsonV0_3(FileBytes),
+}
+
+/// What the bytes of a file are in the protobuf form of 0.3, in which peers differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileBytes {
+    /// Written as base64; read as base64 if they can be, else as they are.
+    #[default]
+    Auto,
+    /// The text of their base64, as the Python and Go SDKs have it.
+    Base64,
+    /// The bytes themselves, as the JavaScript SDK has it.
+    Raw,
+}
+
+impl Form {
+    /// The version whose messages it spells.
+    pub const fn version(self) -> Version {
+        match self {
+            Self::Json(version) => version,
+            Self::Proto => Version::V1_0,
+            Self::ProtoV0_3(_) | Self::ProtoJsonV0_3(_) => Version::V0_3,
+        }
+    }
+
+    /// Whether what is written in one can be read in the other, file bytes aside.
+    pub fn reads(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::ProtoV0_3(_), Self::ProtoV0_3(_)) | (Self::ProtoJsonV0_3(_), Self::ProtoJsonV0_3(_)) => true,
+            _ => self == other,
+        }
+    }
 }
 
 /// Bytes as received, a slice of the one buffer, and what they are.

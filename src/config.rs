@@ -13,10 +13,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use url::Url;
 
+use crate::call::AgentName;
 use crate::operation::{Binding, Rpc, Version};
 
 mod agents;
 mod check;
+mod dialect;
 mod litellm;
 mod problem;
 mod secret;
@@ -33,6 +35,7 @@ pub use agents::{
     looks_like_a_credential,
 };
 pub use check::is_long_enough;
+pub use dialect::{Dialect, Spelled, StreamText, Streaming, Waiting};
 pub use litellm::RESTRICTING;
 pub use problem::{Problem, Problems};
 pub use secret::{EncryptionKey, Secret, from_hex, hex, key_hash};
@@ -53,6 +56,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// Hosts of one label before this domain name the agent by it. In lower case.
     pub agent_domain: Option<String>,
+    /// The agent that gRPC callers mean who name none: 0.3 has no way to name one in a request.
+    pub grpc_default_agent: Option<AgentName>,
     pub public_url: Option<Url>,
     pub trusted_proxies: Vec<IpNet>,
     pub master_key: Option<Secret>,
@@ -85,6 +90,8 @@ impl Settings {
                 ("tls", format!("{:?}", s.tls)),
                 ("cors", format!("{:?}", s.cors)),
                 ("agent_domain", format!("{:?}", s.agent_domain)),
+                ("grpc_default_agent", format!("{:?}", s.grpc_default_agent)),
+                ("agents[].grpc_listen", format!("{:?}", s.own_listeners())),
                 ("public_url", format!("{:?}", s.public_url)),
                 ("trusted_proxies", format!("{:?}", s.trusted_proxies)),
                 ("default_access", format!("{:?}", s.default_access)),
@@ -100,6 +107,12 @@ impl Settings {
         };
         let pairs = parts(self).into_iter().zip(parts(other));
         pairs.filter(|(old, new)| old != new).map(|((name, _), _)| name).collect()
+    }
+
+    /// The addresses at which one agent alone is called, and which.
+    pub fn own_listeners(&self) -> Vec<(SocketAddr, AgentName)> {
+        let own = |agent: &AgentSettings| Some((agent.grpc_listen?, AgentName(Arc::clone(&agent.name))));
+        self.agents.iter().filter_map(own).collect()
     }
 }
 
@@ -197,6 +210,10 @@ pub struct AgentSettings {
     pub task_scope: Option<TaskScope>,
     /// None: as for all.
     pub client_contexts: Option<ClientContexts>,
+    /// What it does otherwise than A2A says.
+    pub dialect: Dialect,
+    /// The port of its own at which gRPC callers reach it without naming it.
+    pub grpc_listen: Option<SocketAddr>,
     /// Whether its addresses pass the guard: those that came over the API do.
     pub is_guarded: bool,
 }

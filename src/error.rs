@@ -67,9 +67,9 @@ pub enum AgentError {
         data: Option<Bytes>,
     },
     /// HTTP+JSON: a status and its JSON body.
-    Http { status: u16, body: Bytes },
+    Http { version: Version, status: u16, body: Bytes },
     /// gRPC: a code, which need not be one that we know, a message, and `grpc-status-details-bin` decoded from base64.
-    Status { code: i32, message: String, details: Bytes },
+    Status { version: Version, code: i32, message: String, details: Bytes },
 }
 
 /// A failed call. One pointer wide, so that `Result`s stay small.

@@ -3,7 +3,7 @@
 //! [`Gateway::admit`] decides on headers, before the body is read; [`Gateway::handle`] opens the record, asks
 //! access for the permit, and sends. The steps are plain calls, in the order in which they must happen.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::call::{AgentName, Arrival, Call, Caller, Reply};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Dialect, Settings};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
+use crate::operation::Binding;
 use crate::ownership::Ownership;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
@@ -53,6 +54,7 @@ pub struct Gateway {
     known: tokio::sync::Mutex<[i64; 4]>,
     changes: Changes,
     running: Running,
+    own_addresses: Vec<(AgentName, SocketAddr)>,
     pub settings: Arc<Settings>,
     /// For the bodies of requests and replies alike.
     pub budget: Budget,
@@ -68,6 +70,8 @@ pub struct Parts {
     pub routing: Arc<Routing>,
     pub ownership: Ownership,
     pub store: Arc<Store>,
+    /// The addresses at which one agent alone is called, as they were opened.
+    pub own_addresses: Vec<(AgentName, SocketAddr)>,
     pub settings: Arc<Settings>,
     pub budget: Budget,
     pub clock: Clock,
@@ -77,7 +81,19 @@ pub struct Parts {
 
 impl Gateway {
     pub fn new(parts: Parts) -> Self {
-        let Parts { access, registry, ledger, routing, ownership, store, settings, budget, clock, ending } = parts;
+        let Parts {
+            access,
+            registry,
+            ledger,
+            routing,
+            ownership,
+            store,
+            own_addresses,
+            settings,
+            budget,
+            clock,
+            ending,
+        } = parts;
         let (ownership, limits) = (Arc::new(ownership), Arc::new(Limits::new(clock)));
         let shared = (Arc::clone(&ownership), Arc::clone(&routing), Arc::clone(&limits), Arc::clone(&store));
         Self {
@@ -92,6 +108,7 @@ impl Gateway {
             known: tokio::sync::Mutex::default(),
             changes: Changes::new(),
             running: Running::default(),
+            own_addresses,
             settings,
             budget,
             clock,
@@ -112,6 +129,16 @@ impl Gateway {
     /// The agent's card if it was read before; never waits.
     pub fn known_card(&self, agent: &Agent) -> Option<Arc<AgentCard>> {
         self.routing.known_card(agent)
+    }
+
+    /// Where the agent alone is called by gRPC, if it has such an address.
+    pub fn own_address(&self, agent: &Agent) -> Option<SocketAddr> {
+        self.own_addresses.iter().find(|(name, _)| agent.is_called(&name.0)).map(|(_, address)| *address)
+    }
+
+    /// What was noted of the agent's dialect when its card was read; never waits.
+    pub fn profile(&self, agent: &Agent) -> Dialect {
+        self.routing.profile(agent)
     }
 
     /// Lets a request in, by its headers alone: who calls, and whether the agent exists for them. From here on the
@@ -152,13 +179,18 @@ impl Gateway {
     }
 
     /// The agent of an admitted request: the one that its head names, else the one that its tenant names, alone or
-    /// before a slash.
+    /// before a slash, else, for gRPC, the default one.
     ///
     /// # Errors
     /// InvalidParams when nothing names an agent, AgentNotFound.
     pub fn addressed(&self, arrival: &Arrival, caller: &Caller, tenant: &str) -> Result<AgentName, Error> {
         if let Some(agent) = &arrival.agent {
             return Ok(agent.clone());
+        }
+        if tenant.is_empty()
+            && let Some(usual) = self.settings.grpc_default_agent.as_ref().filter(|_| arrival.binding == Binding::Grpc)
+        {
+            return self.access.visible(&self.registry, caller, usual).map(|agent| own_name(&agent));
         }
         if tenant.is_empty() {
             let hint = "must name the agent, as its card says; or send the header a2a-agent, or call /a2a/{agent}/...";

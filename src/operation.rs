@@ -16,6 +16,14 @@ pub enum Version {
 }
 
 impl Version {
+    /// The package of its protobuf schema.
+    pub const fn package(self) -> &'static str {
+        match self {
+            Self::V0_3 => "a2a.v1",
+            Self::V1_0 => "lf.a2a.v1",
+        }
+    }
+
     /// As it stands in the `A2A-Version` header and in cards.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -126,6 +134,19 @@ impl Method {
     /// The method of this name in the schema, which is also its JSON-RPC name in 1.0.
     pub fn by_name(name: &str) -> Option<&'static Self> {
         METHODS.iter().find(|method| method.name == name)
+    }
+
+    /// The method of this name in the schema of `version`.
+    pub fn by_rpc_name(name: &str, version: Version) -> Option<&'static Self> {
+        METHODS.iter().find(|method| method.rpc_name(version) == Some(name))
+    }
+
+    /// The name in the schema of `version`, if that has the operation.
+    pub const fn rpc_name(&self, version: Version) -> Option<&'static str> {
+        match version {
+            Version::V0_3 => self.rpc_0_3,
+            Version::V1_0 => Some(self.name),
+        }
     }
 
     /// The method of this JSON-RPC name, and the version whose spelling it is.

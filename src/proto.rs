@@ -21,6 +21,12 @@ mod generated {
             include!(concat!(env!("OUT_DIR"), "/switchboard.v1.serde.rs"));
         }
     }
+    pub mod a2a {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/a2a.v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/a2a.v1.serde.rs"));
+        }
+    }
     pub mod lf {
         pub mod a2a {
             pub mod v1 {
@@ -31,6 +37,8 @@ mod generated {
     }
 }
 
+/// A2A 0.3 in its protobuf form, `proto/a2a/v1/a2a.proto`, which its gRPC speaks, and in JSON its HTTP+JSON.
+pub use generated::a2a::v1 as v0_3;
 pub use generated::google::protobuf::{FieldMask, ListValue, NullValue, Struct, Timestamp, Value, value};
 pub use generated::lf::a2a::v1::*;
 /// The admin API, `proto/switchboard/v1`: agents, keys, teams and access groups, as they are sent and as they are kept.

@@ -22,7 +22,7 @@ mod check;
 mod entry;
 
 pub use check::{rates_of, settings_of, unenforced};
-pub use entry::{REDACTED, about_config, from_row, names_of, provenance, redacted, restore, sealed};
+pub use entry::{REDACTED, about_config, about_dialect, from_row, names_of, provenance, redacted, restore, sealed};
 
 /// Identifies an agent for good; `agt_` and hex digits, a form that no name can have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

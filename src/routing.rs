@@ -7,8 +7,10 @@ use url::Url;
 
 use crate::access::Permitted;
 use crate::call::Reply;
-use crate::error::Error;
+use crate::config::Dialect;
+use crate::error::{Error, Kind, Sent};
 use crate::limits::Reserved;
+use crate::operation::{Binding, Version};
 use crate::proto::AgentCard;
 use crate::registry::{Agent, AgentId};
 use crate::upstream::{Endpoint, Upstream};
@@ -44,7 +46,21 @@ impl Routing {
     pub async fn send(&self, reserved: &Reserved<'_>) -> Result<Reply, Error> {
         let permitted = reserved.permitted();
         let known = self.cards.get(permitted.agent()).await;
-        self.upstream.send(reserved, choose(&known.endpoints, permitted)).await
+        let chosen = choose(&known.endpoints, permitted);
+        let failed = match self.upstream.send(reserved, chosen).await {
+            Err(error) if was_not_reached(&error) => error,
+            sent => return sent,
+        };
+        // Nothing was sent, so another interface of the same agent may be tried, in the order in which they fit.
+        let mut others: Vec<&Endpoint> = known.endpoints.iter().filter(|other| !std::ptr::eq(*other, chosen)).collect();
+        others.sort_by_key(|other| std::cmp::Reverse(fitness(other, permitted)));
+        for other in others.into_iter().filter(|other| other.destination.uri() != chosen.destination.uri()) {
+            match self.upstream.send(reserved, other).await {
+                Err(error) if was_not_reached(&error) => {}
+                sent => return sent,
+            }
+        }
+        Err(failed)
     }
 
     /// That the tenant of a call is one that the agent has, for calls that are not sent.
@@ -65,6 +81,11 @@ impl Routing {
     /// The agent's card if it was read before; never waits.
     pub fn known_card(&self, agent: &Agent) -> Option<Arc<AgentCard>> {
         self.cards.known(agent).map(|known| Arc::clone(&known.card))
+    }
+
+    /// What was noted of the agent's dialect when its card was read; never waits.
+    pub fn profile(&self, agent: &Agent) -> Dialect {
+        self.cards.known(agent).map(|known| known.profile).unwrap_or_default()
     }
 
     /// Why nobody may name this address over the API, if nobody may.
@@ -99,17 +120,27 @@ impl Routing {
     }
 }
 
-/// The endpoint that fits a call: the one where its task or context lives; else in the caller's own version where the agent offers it, and among those, unless the
-/// operator has a preference, in the caller's own binding, or else spelling. Then nothing needs to be translated.
+/// Whether a call failed because its endpoint could not be connected to.
+fn was_not_reached(error: &Error) -> bool {
+    error.kind() == Kind::UpstreamUnavailable && error.sent() == Sent::NotSent
+}
+
+/// The endpoint that fits a call best, and of several that do the first one.
 fn choose<'a>(endpoints: &'a [Endpoint], permitted: &Permitted<'_>) -> &'a Endpoint {
+    endpoints.iter().rev().max_by_key(|endpoint| fitness(endpoint, permitted)).expect("every agent has an endpoint")
+}
+
+/// How well an endpoint fits a call: the one where its task or context lives; else in the caller's own version where the
+/// agent offers it, and among those, unless the operator has a preference, in the caller's own binding, or else spelling.
+/// Then nothing needs to be translated.
+fn fitness(endpoint: &Endpoint, permitted: &Permitted<'_>) -> (bool, bool, bool, bool) {
     let (call, home) = (permitted.call(), permitted.named().home());
     let is_ordered = !permitted.agent().settings.bindings.is_empty();
-    let fitness = |endpoint: &Endpoint| {
-        let is_home = home.is_some_and(|home| endpoint.is_home(home));
-        let same_version = endpoint.version == call.version;
-        let fits = |fits: bool| !is_ordered && fits;
-        (is_home, same_version, fits(endpoint.form() == call.form), fits(endpoint.binding == call.binding))
-    };
-    // The first one of the best.
-    endpoints.iter().rev().max_by_key(|endpoint| fitness(endpoint)).expect("every agent has an endpoint")
+    let is_home = home.is_some_and(|home| endpoint.is_home(home));
+    let same_version = endpoint.version == call.version;
+    let fits = |fits: bool| !is_ordered && fits;
+    let same_form = endpoint.form().reads(call.form);
+    // Where it must be translated to 0.3, JSON-RPC has room for most.
+    let binding = if endpoint.version == Version::V0_3 && !same_form { Binding::JsonRpc } else { call.binding };
+    (is_home, same_version, fits(same_form), fits(endpoint.binding == binding))
 }

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::bindings::Doors;
+use crate::call::AgentName;
 use crate::clock::Clock;
 use crate::config::{RecordOutput, Settings};
 use crate::error::Error;
@@ -83,6 +85,12 @@ impl Server {
         let tls = settings.tls.as_ref().map(Tls::new).transpose()?.map(Arc::new);
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
+        let mut own_listeners = Vec::new();
+        for (address, agent) in settings.own_listeners() {
+            own_listeners.push((TcpListener::bind(address).await?, agent));
+        }
+        let own_addresses = own_listeners.iter().map(|(listener, agent)| Ok((agent.clone(), listener.local_addr()?)));
+        let own_addresses: Vec<_> = own_addresses.collect::<io::Result<_>>()?;
         let usual_sink = match settings.log.records {
             RecordOutput::Stdout => Sink::Stdout,
             RecordOutput::Stderr => Sink::Stderr,
@@ -91,7 +99,8 @@ impl Server {
         let end_calls = CancellationToken::new();
         let opened = Ownership::open(Arc::clone(&store), &settings.tasks, settings.limits.calls_max).await;
         let (ownership, owners) = opened.map_err(StartError::Load)?;
-        let (gateway, routing) = gateway(&settings, Arc::clone(&store), ledger, ownership, end_calls.clone());
+        let (gateway, routing) =
+            gateway(&settings, Arc::clone(&store), ledger, ownership, own_addresses, end_calls.clone());
         gateway.load().await.map_err(StartError::Load)?;
         let server = Self {
             address,
@@ -124,15 +133,21 @@ impl Server {
         if let Some(tls) = &tls {
             server.doors.spawn(Arc::clone(tls).run(server.stop_accepting.clone()));
         }
-        let acceptor = accept::Acceptor {
-            app,
-            tls,
-            settings,
-            tasks: server.doors.clone(),
-            stop: server.stop_accepting.clone(),
-            cut_off: server.cut_off.clone(),
-        };
-        server.doors.spawn(acceptor.run(listener));
+        let places = Arc::new(Semaphore::new(settings.limits.connections_max));
+        let listeners = own_listeners.into_iter().map(|(listener, agent)| (listener, Some(agent)));
+        for (listener, agent) in std::iter::once((listener, None)).chain(listeners) {
+            let acceptor = accept::Acceptor {
+                app: app.clone(),
+                tls: tls.clone(),
+                settings: Arc::clone(&settings),
+                agent,
+                places: Arc::clone(&places),
+                tasks: server.doors.clone(),
+                stop: server.stop_accepting.clone(),
+                cut_off: server.cut_off.clone(),
+            };
+            server.doors.spawn(acceptor.run(listener));
+        }
         Ok(server)
     }
 
@@ -194,6 +209,7 @@ fn gateway(
     store: Arc<Store>,
     ledger: Ledger,
     ownership: Ownership,
+    own_addresses: Vec<(AgentName, SocketAddr)>,
     ending: CancellationToken,
 ) -> (Arc<Gateway>, Arc<Routing>) {
     let registry = Registry::new(&settings.agents);
@@ -213,6 +229,7 @@ fn gateway(
         ledger,
         ownership,
         settings: Arc::clone(settings),
+        own_addresses,
         budget,
         clock: Clock,
         ending,

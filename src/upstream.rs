@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::access::Permitted;
-use crate::call::{Answer, Content, Form, Peek, Reply, Response};
+use crate::call::{Answer, Content, FileBytes, Form, Peek, Reply, Response};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Dialect, Settings};
 use crate::error::{Error, Kind};
 use crate::limits::Reserved;
 use crate::operation::{Binding, Version};
@@ -22,6 +22,7 @@ mod grpc;
 mod http;
 mod jsonrpc;
 mod rest;
+mod waiting;
 
 use exchange::Exchange;
 pub use failure::of_outbound;
@@ -34,6 +35,8 @@ pub struct Endpoint {
     pub version: Version,
     /// The tenant that the agent's card publishes for this address; empty for none.
     pub tenant: String,
+    /// What the agent does otherwise than A2A says.
+    pub dialect: Dialect,
     /// It is where the operator registered the agent, so the headers of its entry may go there.
     pub is_registered_origin: bool,
     /// As the record names it.
@@ -43,10 +46,17 @@ pub struct Endpoint {
 impl Endpoint {
     /// How the endpoint spells messages.
     pub fn form(&self) -> Form {
-        match self.binding {
-            Binding::Grpc | Binding::Connect | Binding::GrpcWeb => Form::Proto,
-            Binding::JsonRpc | Binding::HttpJson => Form::Json(self.version),
+        match (self.binding, self.version) {
+            (Binding::Grpc | Binding::Connect | Binding::GrpcWeb, Version::V1_0) => Form::Proto,
+            (Binding::Grpc | Binding::Connect | Binding::GrpcWeb, Version::V0_3) => Form::ProtoV0_3(self.file_bytes()),
+            (Binding::HttpJson, Version::V0_3) => Form::ProtoJsonV0_3(self.file_bytes()),
+            (Binding::JsonRpc | Binding::HttpJson, version) => Form::Json(version),
         }
+    }
+
+    /// What the bytes of files are to it, in the protobuf form of 0.3.
+    pub fn file_bytes(&self) -> FileBytes {
+        self.dialect.file_bytes.unwrap_or_default()
     }
 
     /// Whether a task or context was made here.
@@ -80,7 +90,8 @@ impl Endpoint {
     }
 }
 
-/// What calls need on their way out.
+/// What calls need on their way out. Cheap to clone.
+#[derive(Clone)]
 pub struct Upstream {
     pub outbound: Arc<Outbound>,
     pub budget: Budget,
@@ -116,6 +127,10 @@ fn about_the_same_task(asked: Option<&str>, peek: &Peek) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+fn has_ended() -> Error {
+    Error::new(Kind::UnsupportedOperation, "the task has ended: there is nothing to subscribe to")
 }
 
 /// Refuses a list of push configs with one of another task.

@@ -78,6 +78,8 @@ pub struct Face {
     pub grpc: String,
     /// What gRPC callers send as the tenant, to name the agent.
     pub tenant: String,
+    /// Host and port at which a gRPC caller who cannot name the agent, as in 0.3, reaches it all the same.
+    pub grpc_v0_3: Option<String>,
     /// The only version to offer; both when none.
     pub pinned: Option<Version>,
     /// Host and port at which the agent is registered, which no text of its card may tell.
@@ -98,7 +100,8 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
     ours.security_schemes = [("bearer".to_owned(), proto::SecurityScheme { scheme: Some(scheme) })].into();
     ours.security_requirements = vec![requirement];
     ours.signatures.clear();
-    ours.capabilities.get_or_insert_default();
+    // An agent that cannot stream is asked until it has something new to tell.
+    ours.capabilities.get_or_insert_default().streaming = Some(true);
     for skill in &mut ours.skills {
         skill.security_requirements.clear();
     }
@@ -108,20 +111,22 @@ pub fn rewritten(card: &proto::AgentCard, face: &Face) -> proto::AgentCard {
 
 /// Every door that we serve, 1.0 before 0.3: clients that take the first one take the better one.
 fn interfaces(face: &Face) -> Vec<proto::AgentInterface> {
-    let doors = [
-        ("JSONRPC", &face.url, "", Version::V1_0),
-        ("HTTP+JSON", &face.url, "", Version::V1_0),
-        ("GRPC", &face.grpc, &*face.tenant, Version::V1_0),
-        ("JSONRPC", &face.url, "", Version::V0_3),
-    ];
-    let offered = doors.into_iter().filter(|(.., version)| face.pinned.is_none_or(|pinned| pinned == *version));
-    let interface = |(binding, url, tenant, version): (&str, &String, &str, Version)| proto::AgentInterface {
+    let door = |binding: &str, url: &String, tenant: &str, version: Version| proto::AgentInterface {
         url: url.clone(),
         protocol_binding: binding.to_owned(),
         tenant: tenant.to_owned(),
         protocol_version: version.as_str().to_owned(),
     };
-    offered.map(interface).collect()
+    let mut doors = vec![
+        door("JSONRPC", &face.url, "", Version::V1_0),
+        door("HTTP+JSON", &face.url, "", Version::V1_0),
+        door("GRPC", &face.grpc, &face.tenant, Version::V1_0),
+        door("JSONRPC", &face.url, "", Version::V0_3),
+        door("HTTP+JSON", &face.url, "", Version::V0_3),
+    ];
+    doors.extend(face.grpc_v0_3.as_ref().map(|address| door("GRPC", address, "", Version::V0_3)));
+    doors.retain(|door| face.pinned.is_none_or(|pinned| pinned.as_str() == door.protocol_version));
+    doors
 }
 
 /// A rewritten card as 1.0 clients read it.
@@ -226,6 +231,7 @@ mod tests {
             url: "https://gw/a2a/echo".into(),
             grpc: "gw:443".into(),
             tenant: "echo".into(),
+            grpc_v0_3: None,
             pinned: None,
             upstream: "10.0.0.1".into(),
         };
@@ -264,6 +270,7 @@ mod tests {
             url: "https://gw/a2a/agent".into(),
             grpc: "gw:443".into(),
             tenant: "agent".into(),
+            grpc_v0_3: None,
             pinned: None,
             upstream: "10.0.0.1:80".into(),
         };
@@ -282,6 +289,7 @@ mod tests {
                     url: "http://gw/a2a/echo".into(),
                     grpc: "gw:80".into(),
                     tenant: "echo".into(),
+                    grpc_v0_3: None,
                     pinned: Some(version),
                     upstream: String::new(),
                 },

@@ -1,13 +1,16 @@
 //! A2A 0.3 in its JSON form, and its conversion to and from the typed 1.0 messages.
 //!
-//! The rules are those of the official Python SDK's converters, so that a 0.3 peer cannot tell us from it. Where
-//! 0.3 has no room for what 1.0 says (media types of text parts, data that is no object), the SDK's conventions are
-//! kept; `docs/versions.md` lists what is lost.
+//! The rules are those of the official Python SDK's converters, so that a 0.3 peer cannot tell us from it, with two
+//! additions: what 0.3 has no room for is put aside in metadata ([`stash`]), and streams end as 0.3's clients expect.
+//! `docs/fidelity.md` lists what is lost all the same. [`protobuf`] is the other form of 0.3, and says the same.
 
 mod card;
+mod parts;
+pub mod protobuf;
 mod push;
 mod reply;
 mod request;
+pub mod stash;
 pub mod types;
 
 pub use card::{card_from_v0_3, card_to_v0_3};
@@ -44,6 +47,14 @@ impl ConvertError {
         self.field = format!("{parent}{dot}{}", self.field);
         self
     }
+}
+
+/// An event of 0.3 as JSON.
+///
+/// # Errors
+/// A number that is not finite, or a time out of range.
+pub fn event_json(event: &types::Event) -> Result<Box<RawValue>, ConvertError> {
+    raw(event)
 }
 
 /// A value as 0.3 writes it. What came by protobuf may hold what JSON cannot say: a number that is not finite, a time

@@ -52,7 +52,8 @@ impl Admin {
         let agent = self.visible_agent(actor, &request.id)?;
         let is_whole = actor.rules(&agent);
         let card = self.gateway.known_card(&agent).filter(|_| is_whole).map(|card| (*card).clone());
-        Ok(api::GetAgentResponse { agent: Some(shown(actor, &agent)), card })
+        let profile = registry::about_dialect(self.gateway.profile(&agent));
+        Ok(api::GetAgentResponse { agent: Some(shown(actor, &agent)), card, profile })
     }
 
     #[expect(clippy::unused_async, reason = "the methods of the table are")]

@@ -122,9 +122,9 @@ fn read<T: Message + DeserializeOwned + Default>(form: Form, message: &Bytes) ->
         Form::Proto => T::decode(message.clone()).map_err(|error| {
             Error::new(Kind::InvalidParams, "the message is not protobuf of its schema").because(error)
         }),
-        // An empty body is the empty message.
-        Form::Json(_) if message.iter().all(u8::is_ascii_whitespace) => Ok(T::default()),
-        Form::Json(_) => read_json(message),
+        // An empty body is the empty message. The admin API has one version, so 0.3's forms do not come here.
+        _ if message.iter().all(u8::is_ascii_whitespace) => Ok(T::default()),
+        _ => read_json(message),
     }
 }
 
@@ -164,7 +164,7 @@ pub(super) fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
 fn write<T: Message + Serialize>(form: Form, message: &T) -> Result<Bytes, Error> {
     match form {
         Form::Proto => Ok(message.encode_to_vec().into()),
-        Form::Json(_) => serde_json::to_vec(message)
+        _ => serde_json::to_vec(message)
             .map(Bytes::from)
             .map_err(|error| Error::new(Kind::Internal, "the answer cannot be written as JSON").because(error)),
     }

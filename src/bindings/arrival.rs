@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::address::source;
 use crate::call::{
-    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, Peer, Raw, TraceContext, WorkflowHint,
+    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, MeantByAddress, Peer, Raw, TraceContext, WorkflowHint,
 };
 use crate::config::{Settings, is_credential};
 use crate::error::{Error, Kind};
@@ -49,8 +49,9 @@ pub(super) fn arrival(gateway: &Gateway, in_path: Option<AgentName>, binding: Bi
     }
 }
 
-/// The agents that the metadata and the host name.
+/// The agents that the address, the metadata and the host name.
 fn more_selectors(head: &Parts, settings: &Settings, selectors: &mut Vec<AgentName>) -> Result<(), Error> {
+    selectors.extend(head.extensions.get::<MeantByAddress>().map(|agent| agent.0.clone()));
     let mut named = head.headers.get_all(A2A_AGENT).iter();
     if let Some(name) = named.next() {
         if named.next().is_some() {

@@ -16,6 +16,7 @@ use super::{Doors, closing};
 use crate::a2a::card::{self, Face};
 use crate::call::{AgentName, Arrival};
 use crate::error::{Error, Kind};
+use crate::gateway::Gateway;
 use crate::operation::{Binding, Version};
 use crate::registry::Agent;
 use crate::wire::rest::SEGMENT;
@@ -56,7 +57,7 @@ pub(super) async fn serve(doors: &Doors, agent: AgentName, request: Request) -> 
 async fn served(doors: &Doors, arrival: &mut Arrival) -> Result<Served, Error> {
     let (agent, theirs) = doors.gateway.card(arrival).await?;
     let version = named_version(&arrival.headers, arrival.uri.query())?;
-    let face = face(&agent, &base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri));
+    let face = face(&doors.gateway, &agent, &base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri));
     let ours = card::rewritten(&theirs.card, &face);
     let body = match (version, face.pinned) {
         (Some(Version::V1_0), None) | (_, Some(Version::V1_0)) => card::write_v1(&ours),
@@ -86,15 +87,31 @@ fn is_known(headers: &HeaderMap, tag: &str, modified: SystemTime) -> bool {
 }
 
 /// What callers see of an agent.
-pub fn face(agent: &Agent, base_url: &str) -> Face {
+pub fn face(gateway: &Gateway, agent: &Agent, base_url: &str) -> Face {
     let name = utf8_percent_encode(agent.name(), SEGMENT);
     Face {
+        grpc_v0_3: grpc_v0_3(gateway, agent, &grpc_target(base_url)),
         url: format!("{base_url}/a2a/{name}"),
         grpc: grpc_target(base_url),
         tenant: agent.name().to_owned(),
         pinned: agent.settings.serve_version,
         upstream: agent.settings.url.authority().to_owned(),
     }
+}
+
+/// Where a gRPC caller reaches the agent without naming it: at its own port, by its own host, or as the usual one.
+fn grpc_v0_3(gateway: &Gateway, agent: &Agent, shared: &str) -> Option<String> {
+    let settings = &gateway.settings;
+    let (host, port) = shared.rsplit_once(':').unwrap_or((shared, "443"));
+    if let Some(own) = gateway.own_address(agent) {
+        return Some(format!("{host}:{}", own.port()));
+    }
+    let is_label = agent.name().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if let Some(domain) = settings.agent_domain.as_ref().filter(|_| is_label) {
+        return Some(format!("{}.{domain}:{port}", agent.name()));
+    }
+    let is_usual = settings.grpc_default_agent.as_ref().is_some_and(|usual| agent.is_called(&usual.0));
+    is_usual.then(|| shared.to_owned())
 }
 
 /// Host and port, which is how gRPC libraries dial.

@@ -24,24 +24,17 @@ use crate::wire::{jsonrpc, sse, status};
 /// What stands around an event.
 pub(super) enum Envelope {
     JsonRpc { id: Bytes, version: Version },
-    None,
+    None { version: Version },
 }
 
 impl Envelope {
-    const fn version(&self) -> Version {
-        match self {
-            Self::JsonRpc { version, .. } => *version,
-            Self::None => Version::V1_0,
-        }
-    }
-
     fn result(&self, result: &[u8]) -> Bytes {
         match self {
             Self::JsonRpc { id, .. } => {
                 let (start, end) = jsonrpc::write_result(id);
                 sse::write_event(None, &[&start, result, &end])
             }
-            Self::None => sse::write_event(None, &[result]),
+            Self::None { .. } => sse::write_event(None, &[result]),
         }
     }
 
@@ -54,7 +47,10 @@ impl Envelope {
             Self::JsonRpc { id, version } => {
                 sse::write_event(Some("error"), &[&jsonrpc::write_error(id, error, *version)])
             }
-            Self::None => sse::write_event(Some("error"), &[&status::write_json(error).1]),
+            Self::None { version: Version::V1_0 } => sse::write_event(Some("error"), &[&status::write_json(error).1]),
+            Self::None { version: Version::V0_3 } => {
+                sse::write_event(Some("error"), &[&status::v0_3::write_json(error).1])
+            }
         }
     }
 }
@@ -70,15 +66,9 @@ struct Writing {
 
 /// A response that pulls `events` as the caller reads. When the caller leaves, it is dropped, and so are they. After
 /// a silence of `keep_alive` it has a comment.
-pub(super) fn response(events: EventStream, envelope: Envelope, keep_alive: Duration) -> Response {
-    let writing = Writing {
-        events,
-        writer: EventWriter::new(Form::Json(envelope.version())),
-        envelope,
-        keep_alive,
-        ready: VecDeque::new(),
-        done: false,
-    };
+pub(super) fn response(events: EventStream, envelope: Envelope, form: Form, keep_alive: Duration) -> Response {
+    let writing =
+        Writing { events, writer: EventWriter::new(form), envelope, keep_alive, ready: VecDeque::new(), done: false };
     let frames = futures_util::stream::unfold(writing, |mut writing| async move {
         let frame = writing.next().await?;
         Some((Ok::<_, Infallible>(Frame::data(frame)), writing))

@@ -51,7 +51,7 @@ pub(super) async fn exchange(
 /// How callers see the agent.
 fn face(gateway: &Gateway, arrival: &Arrival, agent: &AgentName) -> Option<Face> {
     let base = base_url(&arrival.settings, arrival.peer, &arrival.headers, &arrival.uri);
-    gateway.agent(agent).map(|agent| card::face(&agent, &base))
+    gateway.agent(agent).map(|agent| card::face(gateway, &agent, &base))
 }
 
 /// A card in a reply is rewritten like one at a well-known path: an upstream address in it would leak. It offers the
@@ -71,7 +71,7 @@ fn ours(answer: &mut Answer, face: Face, version: Version) {
 /// InvalidAgentResponse for an answer that cannot be translated.
 pub(super) fn body(answer: Answer, form: Form) -> Result<Bytes, Error> {
     match (answer.rpc, form) {
-        (Rpc::DeletePushConfig, Form::Json(_)) => Ok(Bytes::from_static(b"{}")),
+        (Rpc::DeletePushConfig, Form::Json(_) | Form::ProtoJsonV0_3(_)) => Ok(Bytes::from_static(b"{}")),
         _ => content::write_answer(answer, form),
     }
 }

@@ -108,7 +108,8 @@ fn answered(doors: &Doors, asking: &Asking, reply: Reply) -> Response {
     let mut response = match reply.body {
         ReplyBody::Stream(events) => {
             let envelope = Envelope::JsonRpc { id: asking.id.clone(), version };
-            events::response(events, envelope, doors.gateway.settings.timeouts.keep_alive)
+            let keep_alive = doors.gateway.settings.timeouts.keep_alive;
+            events::response(events, envelope, Form::Json(version), keep_alive)
         }
         ReplyBody::One(answer) => match content::write_answer(answer, Form::Json(version)) {
             Err(error) => return failed(asking, &error),

@@ -6,6 +6,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::error::{Error, Kind};
+use crate::operation::Version;
 use crate::wire::status;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -57,7 +58,15 @@ pub(super) fn describe(headers: &mut HeaderMap, error: &Error) {
 
 /// An error outside JSON-RPC, as AIP-193 writes it.
 pub fn error_response(error: &Error) -> Response {
-    let (code, body) = status::write_json(error);
+    error_response_in(error, Version::V1_0)
+}
+
+/// An error of HTTP+JSON in this version.
+pub(super) fn error_response_in(error: &Error, version: Version) -> Response {
+    let (code, body) = match version {
+        Version::V1_0 => status::write_json(error),
+        Version::V0_3 => status::v0_3::write_json(error),
+    };
     let mut response = with_error_headers(json_response(StatusCode::OK, body), error);
     // An agent's own error keeps its own status.
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,4 +1,4 @@
-//! The HTTP+JSON door in 1.0 (A2A 11): one function for every path and verb below an agent's address.
+//! The HTTP+JSON door, in 1.0 (A2A 11) and in 0.3, whose paths begin with `/v1`: one function for every path and verb below an agent's address.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue, Method as Verb, StatusCode};
 use super::arrival::{Asked, arrival};
 use super::events::{self, Envelope};
 use super::exchange::{self, Admitted};
-use super::respond::{error_response, json_response, other_verb};
+use super::respond::{error_response_in, json_response, other_verb};
+use super::rpc::for_peer;
 use super::{Doors, closing, request, unknown_path};
-use crate::call::{AgentName, ExtensionUri, Form, ReplyBody};
+use crate::call::{AgentName, ExtensionUri, FileBytes, Form, ReplyBody};
 use crate::error::Error;
 use crate::operation::{Binding, Version};
 use crate::wire::rest::{self, NoRoute, Route};
@@ -37,11 +38,14 @@ async fn admitted(doors: &Doors, agent: AgentName, route: Route, request: Reques
     let mut arrival = arrival(gateway, Some(agent), Binding::HttpJson, &mut head);
     let caller = match gateway.admit(&mut arrival).await {
         Ok(caller) => caller,
-        Err(error) => return closing(head.version, error_response(&error)),
+        Err(error) => return closing(head.version, error_response_in(&error, route.version)),
     };
+    let version = route.version;
     let whole = match read(doors, &arrival, &head.method, body).await {
         Ok(whole) => whole,
-        Err(error) => return closing(head.version, error_response(&gateway.refuse(&arrival, &caller, error))),
+        Err(error) => {
+            return closing(head.version, error_response_in(&gateway.refuse(&arrival, &caller, error), version));
+        }
     };
     let media_type = media_type(&arrival.headers);
     match answer(doors, Admitted { arrival, caller }, route, whole).await {
@@ -51,7 +55,7 @@ async fn admitted(doors: &Doors, agent: AgentName, route: Route, request: Reques
             }
             response
         }
-        Err(error) => error_response(&error),
+        Err(error) => error_response_in(&error, version),
     }
 }
 
@@ -65,23 +69,31 @@ async fn read(doors: &Doors, arrival: &crate::call::Arrival, verb: &Verb, body: 
 }
 
 async fn answer(doors: &Doors, admitted: Admitted, route: Route, whole: Bytes) -> Result<Response, Error> {
-    let version = Version::V1_0;
+    let version = route.version;
+    let form = match version {
+        Version::V1_0 => Form::Json(version),
+        Version::V0_3 => for_peer(Form::ProtoJsonV0_3(FileBytes::Auto), &admitted.arrival.headers),
+    };
     let query = admitted.arrival.uri.query().map(str::to_owned);
     let reply = exchange::exchange(&doors.gateway, admitted, version, |arrival| {
         let limits = &arrival.settings.limits.json;
-        let (operation, raw) = rest::read_request(&route, query.as_deref(), &whole, limits)?;
-        Ok(Asked { version, form: Form::Json(version), operation, raw, rpc_id: None })
+        let (operation, raw) = match version {
+            Version::V1_0 => rest::read_request(&route, query.as_deref(), &whole, limits)?,
+            Version::V0_3 => (rest::v0_3::read_request(&route, query.as_deref(), &whole, limits)?, None),
+        };
+        Ok(Asked { version, form, operation, raw, rpc_id: None })
     });
     let reply = reply.await?;
     let mut response = match reply.body {
         ReplyBody::One(answer) => {
-            let mut response = json_response(StatusCode::OK, exchange::body(answer, Form::Json(version))?);
+            let mut response = json_response(StatusCode::OK, exchange::body(answer, form)?);
             // Tasks and extended cards are their caller's alone, and change.
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
             response
         }
         ReplyBody::Stream(events) => {
-            events::response(events, Envelope::None, doors.gateway.settings.timeouts.keep_alive)
+            let keep_alive = doors.gateway.settings.timeouts.keep_alive;
+            events::response(events, Envelope::None { version }, form, keep_alive)
         }
     };
     response.headers_mut().extend(ExtensionUri::header(&reply.meta.extensions, version));

@@ -23,7 +23,7 @@ use crate::call::AgentName;
 use crate::config::Limits;
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
-use crate::operation::{Binding, Method as A2aMethod};
+use crate::operation::{Binding, Method as A2aMethod, Version};
 use crate::wire::status;
 
 mod connect;
@@ -40,10 +40,40 @@ use grpc::Grpc;
 pub(super) use infrastructure::router as infrastructure;
 use message::Message;
 pub use other::serve as serve_other;
+pub(super) use service::for_peer;
 use service::{Ticket, Travelling};
 
-/// The path of the service, before the name of a method.
-pub(super) const SERVICE: &str = "lf.a2a.v1.A2AService/";
+/// A method of one of the two services, as a path names it; whether there is such a method is another question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MethodPath<'a> {
+    version: Version,
+    name: &'a str,
+}
+
+impl<'a> MethodPath<'a> {
+    /// What `path` names, which does not begin with a slash.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let (service, name) = path.split_once('/')?;
+        let package = service.strip_suffix(".A2AService")?;
+        let version = [Version::V1_0, Version::V0_3].into_iter().find(|version| version.package() == package)?;
+        Some(Self { version, name })
+    }
+
+    fn method(self) -> Option<&'static A2aMethod> {
+        A2aMethod::by_rpc_name(self.name, self.version)
+    }
+
+    fn path(self) -> String {
+        format!("/{}.A2AService/{}", self.version.package(), self.name)
+    }
+
+    /// This one if it exists, else one that does and that is answered in the same way.
+    fn that_exists(self, protocol: Protocol) -> Self {
+        let usual = if protocol == Protocol::ConnectStream { "SendStreamingMessage" } else { "SendMessage" };
+        if self.method().is_some() { self } else { Self { name: usual, ..self } }
+    }
+}
+
 /// What the libraries read of a request's head; all else is ours.
 const FRAMING: [&str; 12] = [
     "accept",
@@ -111,8 +141,8 @@ impl Protocol {
     }
 
     /// Connect has one content type for unary methods and another for streams.
-    fn fits(self, method: &str) -> bool {
-        let streams = A2aMethod::by_name(method).map(|known| known.streams);
+    fn fits(self, to: MethodPath<'_>) -> bool {
+        let streams = to.method().map(|known| known.streams);
         match self {
             Self::Connect => streams != Some(true),
             Self::ConnectStream => streams != Some(false),
@@ -137,24 +167,24 @@ impl Protocol {
     }
 }
 
-/// Serves `method` of the service, for the agent that the path names, if it names one.
-pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str, request: Request) -> Response {
+/// Serves a method, for the agent that the path names, if it names one.
+pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, to: MethodPath<'_>, request: Request) -> Response {
     if request.method() != Method::POST {
         return other_verb(request.method(), "POST");
     }
     let gateway = &doors.gateway;
     let (mut head, body) = request.into_parts();
-    let Some(protocol) = Protocol::of(&head.headers).filter(|protocol| protocol.fits(method)) else {
+    let Some(protocol) = Protocol::of(&head.headers).filter(|protocol| protocol.fits(to)) else {
         return closing(head.version, error_response(&unknown_type()));
     };
     let mut arrival = arrival(gateway, agent, protocol.binding(), &mut head);
     let mut framing = framing(&arrival.headers);
     let caller = match gateway.admit(&mut arrival).await {
         Ok(caller) => caller,
-        Err(error) => return closing(head.version, refuse(doors, protocol, framing, method, error).await),
+        Err(error) => return closing(head.version, refuse(doors, protocol, framing, to, error).await),
     };
     let read = async {
-        may_be(protocol, method, head.version)?;
+        may_be(protocol, to, head.version)?;
         let body = request::read(gateway, arrival.received, body).await?;
         let body = if protocol == Protocol::WebText { web_text::decoded(&body)? } else { body };
         message::read(gateway, &arrival, protocol, &framing, body).await
@@ -170,7 +200,7 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
         Ok(message) => message,
         Err(error) => {
             let error = gateway.refuse(&arrival, &caller, error);
-            return closing(head.version, refuse(doors, protocol, framing, method, error).await);
+            return closing(head.version, refuse(doors, protocol, framing, to, error).await);
         }
     };
     let (message, stand_in) = match message {
@@ -182,7 +212,7 @@ pub(super) async fn serve(doors: &Doors, agent: Option<AgentName>, method: &str,
         Message::Foreign => (Bytes::new(), protocol.compressed_body()),
     };
     let ticket = Ticket::admitted(Admitted { arrival, caller }, message);
-    let mut response = hand_over(doors, protocol, framing, method, stand_in, ticket.clone()).await;
+    let mut response = hand_over(doors, protocol, framing, to, stand_in, ticket.clone()).await;
     response.headers_mut().extend([respond::NOSNIFF]);
     if let Some(Travelling::Asked(admitted, _)) = ticket.take() {
         let Admitted { arrival, caller } = *admitted;
@@ -200,9 +230,10 @@ fn unknown_type() -> Error {
 
 /// Whether there is such a method, and this protocol in this version of HTTP: gRPC's status comes after the body, in
 /// trailers, which few clients read over HTTP/1.1.
-fn may_be(protocol: Protocol, method: &str, version: http::Version) -> Result<(), Error> {
-    if A2aMethod::by_name(method).is_none() {
-        let message = "there is no such method: they are those of lf.a2a.v1.A2AService, such as SendMessage";
+fn may_be(protocol: Protocol, to: MethodPath<'_>, version: http::Version) -> Result<(), Error> {
+    if to.method().is_none() {
+        let service = to.version.package();
+        let message = format!("there is no such method: they are those of {service}.A2AService, such as SendMessage");
         return Err(Error::new(Kind::MethodNotFound, message));
     }
     match protocol {
@@ -220,16 +251,21 @@ fn framing(headers: &HeaderMap) -> HeaderMap {
 
 /// A refusal in the protocol's own form. It travels to a method that exists, whatever was asked for, and without what
 /// the library could find wrong before it comes to the refusal.
-async fn refuse(doors: &Doors, protocol: Protocol, mut framing: HeaderMap, method: &str, error: Error) -> Response {
+async fn refuse(
+    doors: &Doors,
+    protocol: Protocol,
+    mut framing: HeaderMap,
+    to: MethodPath<'_>,
+    error: Error,
+) -> Response {
     if protocol == Protocol::Grpc {
-        return status::of(&error).into_http::<tonic::body::Body>().map(Body::new);
+        return status::of_in(&error, to.version).into_http::<tonic::body::Body>().map(Body::new);
     }
     for name in ENCODINGS.iter().chain(&["connect-protocol-version"]) {
         framing.remove(*name);
     }
-    let usual = if protocol == Protocol::ConnectStream { "SendStreamingMessage" } else { "SendMessage" };
-    let method = A2aMethod::by_name(method).map_or(usual, |known| known.name);
-    hand_over(doors, protocol, framing, method, protocol.empty_body(), Ticket::refused(error)).await
+    let to = to.that_exists(protocol);
+    hand_over(doors, protocol, framing, to, protocol.empty_body(), Ticket::refused(error)).await
 }
 
 /// connectrpc writes a gRPC error's status into the head and its details into trailers, where clients that have seen
@@ -251,7 +287,7 @@ async fn hand_over(
     doors: &Doors,
     protocol: Protocol,
     mut framing: HeaderMap,
-    method: &str,
+    to: MethodPath<'_>,
     body: Bytes,
     ticket: Ticket,
 ) -> Response {
@@ -263,12 +299,12 @@ async fn hand_over(
     *request.method_mut() = Method::POST;
     *request.headers_mut() = framing;
     request.extensions_mut().insert(ticket);
-    match format!("/{SERVICE}{method}").parse() {
+    match to.path().parse() {
         Ok(uri) => *request.uri_mut() = uri,
         Err(_) => return super::unknown_path().await,
     }
     match protocol {
-        Protocol::Grpc => doors.rpc.grpc.clone().call(request).await,
+        Protocol::Grpc => doors.rpc.grpc.clone().call(request, to.version).await,
         Protocol::GrpcJson => with_whole_head(doors.rpc.connect.clone().call(request).await).await,
         Protocol::WebText => web_text::encoded(doors.rpc.connect.clone().call(request).await),
         _ => doors.rpc.connect.clone().call(request).await,

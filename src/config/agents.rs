@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::section::Section;
-use super::settings::{rates, web_url};
-use super::{AgentSettings, AgentTimeouts, Trust, litellm, tasks};
+use super::settings::{address, rates, web_url};
+use super::{AgentSettings, AgentTimeouts, Trust, dialect, litellm, tasks};
 use crate::operation::{Binding, Version};
 
 /// Reads one entry of `agents`.
@@ -63,6 +63,8 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
         timeouts: timeouts(section.section("timeouts")),
         task_scope: tasks::scope(&section, "task_scope"),
         client_contexts: tasks::contexts(&section),
+        dialect: dialect::dialect(section.section("dialect")),
+        grpc_listen: section.parsed("grpc_listen", "write an address and a port, as in 127.0.0.1:50051", address),
         is_guarded: false,
     };
     plaintext(&section, &agent);
@@ -72,18 +74,6 @@ pub(super) fn agent(section: Section<'_>, notes: &mut Vec<String>) -> AgentSetti
     {
         let message = format!("leaves out {}, which is what url says", spoken.as_str());
         section.problem("bindings", None, message, "add it, or write url as http or https");
-    }
-    let speaks_jsonrpc = match agent.url_binding {
-        Some(binding) => binding == Binding::JsonRpc,
-        None => agent.bindings.is_empty() || agent.bindings.contains(&Binding::JsonRpc),
-    };
-    if agent.protocol_version == Some(Version::V0_3) && !speaks_jsonrpc {
-        section.problem(
-            "protocol_version",
-            None,
-            "0.3 agents are called by jsonrpc only",
-            "remove it, or the other bindings",
-        );
     }
     section.finish();
     agent

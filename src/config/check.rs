@@ -39,6 +39,27 @@ pub(super) fn agents(root: &Section<'_>, agents: &[AgentSettings]) {
     }
 }
 
+/// Where gRPC callers need not name an agent: it must be there, and each address one agent's only.
+pub(super) fn grpc_addresses(root: &Section<'_>, settings: &Settings) {
+    let is_agent = |name: &str| {
+        settings.agents.iter().any(|agent| *agent.name == *name || agent.aliases.iter().any(|alias| alias == name))
+    };
+    if let Some(name) = &settings.grpc_default_agent
+        && !is_agent(&name.0)
+    {
+        let hint = "name an agent of this file: those of the store may go";
+        root.problem("grpc_default_agent", None, format!("{name} is no agent"), hint);
+    }
+    let mut known = vec![settings.listen];
+    for (address, agent) in settings.own_listeners() {
+        if address.port() != 0 && known.contains(&address) {
+            let message = format!("{} has an address that is in use: {address}", agent.0);
+            root.problem("agents", None, message, "give every grpc_listen a port of its own");
+        }
+        known.push(address);
+    }
+}
+
 pub(super) fn keys(root: &Section<'_>, settings: &Settings) {
     let mut names = vec![Arc::<str>::from("master")];
     let mut secrets: Vec<&Secret> = settings.master_key.iter().collect();

@@ -7,7 +7,7 @@ use super::agents::{header_names, headers, nowhere, version};
 use super::section::Section;
 use super::settings::web_url;
 use super::tree::{Node, Value};
-use super::{AgentSettings, AgentTimeouts, Rates};
+use super::{AgentSettings, AgentTimeouts, Dialect, Rates};
 
 /// The sections of a proxy file that are about models.
 const FOREIGN: [&str; 20] = [
@@ -133,6 +133,8 @@ pub(super) fn agent(section: &Section<'_>, notes: &mut Vec<String>) -> AgentSett
         headers: headers(section, "static_headers"),
         forward_headers: header_names(section, "extra_headers"),
         trust_card_url: false,
+        dialect: Dialect::default(),
+        grpc_listen: None,
         is_served: !matches!(enabled.as_str(), "false" | "no" | "off" | "0"),
         public: params.has("is_public") && matches!(params.text("is_public").as_deref(), Some("true" | "True" | "yes")),
         tags: Vec::new(),

@@ -14,6 +14,7 @@ use super::{
     LogFormat, LogSettings, OutboundSettings, Problem, Rates, RecordOutput, Role, Secret, Settings, Timeouts,
     TlsSettings, agents, check, litellm, store, tasks, tree,
 };
+use crate::call::AgentName;
 use crate::operation::{Method, Rpc};
 
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, Vec<Problem>> {
@@ -49,6 +50,7 @@ fn whole(root: Section<'_>) -> Settings {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         tls: tls(root.section("tls")),
         cors: cors(root.section("cors")),
+        grpc_default_agent: root.text("grpc_default_agent").map(|name| AgentName(name.into())),
         agent_domain: root.parsed("agent_domain", "write it as in agents.example.com", domain),
         public_url: root.parsed("public_url", "write it as in https://agents.example.com", base_url),
         trusted_proxies: networks(&root, "trusted_proxies"),
@@ -70,11 +72,12 @@ fn whole(root: Section<'_>) -> Settings {
     };
     check::agents(&root, &settings.agents);
     check::keys(&root, &settings);
+    check::grpc_addresses(&root, &settings);
     root.finish();
     settings
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
     text.parse().map_err(|_| "is not an address with a port".to_owned())
 }

@@ -152,7 +152,8 @@ const fn old(name: &'static str, grpc: Code, jsonrpc: i32, http: u16) -> Legacy 
 
 impl Kind {
     /// How this kind looks on every wire. First block: A2A 1.0, section 5.4. Second: JSON-RPC 2.0. Third: ours. Fourth: access, limits and the admin API.
-    /// The codes of 0.3 are those that its Python SDK sends; what 0.3 does not know is an internal error there.
+    /// The codes of 0.3 are those that its Python SDK sends, but for two by gRPC, which the JavaScript SDK tells apart by
+    /// FAILED_PRECONDITION and nobody by another; what 0.3 does not know is an internal error there.
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
         use Code::{Aborted, AlreadyExists, Cancelled, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
@@ -160,12 +161,12 @@ impl Kind {
         match self {
             //                                         reason                              gRPC, Connect       JSON-RPC HTTP      0.3 name                                       gRPC             JSON-RPC HTTP
             Self::TaskNotFound                   => row("TASK_NOT_FOUND",                    NotFound,           -32001, 404, old("TaskNotFoundError",                             NotFound,          -32001, 404)),
-            Self::TaskNotCancelable              => row("TASK_NOT_CANCELABLE",               FailedPrecondition, -32002, 400, old("TaskNotCancelableError",                        Unimplemented,     -32002, 409)),
+            Self::TaskNotCancelable              => row("TASK_NOT_CANCELABLE",               FailedPrecondition, -32002, 400, old("TaskNotCancelableError",                        FailedPrecondition,-32002, 409)),
             Self::PushNotificationNotSupported   => row("PUSH_NOTIFICATION_NOT_SUPPORTED",   FailedPrecondition, -32003, 400, old("PushNotificationNotSupportedError",             Unimplemented,     -32003, 501)),
             Self::UnsupportedOperation           => row("UNSUPPORTED_OPERATION",             FailedPrecondition, -32004, 400, old("UnsupportedOperationError",                     Unimplemented,     -32004, 501)),
             Self::ContentTypeNotSupported        => row("CONTENT_TYPE_NOT_SUPPORTED",        InvalidArgument,    -32005, 400, old("ContentTypeNotSupportedError",                  Unimplemented,     -32005, 415)),
             Self::InvalidAgentResponse           => row("INVALID_AGENT_RESPONSE",            Internal,           -32006, 500, old("InvalidAgentResponseError",                     Internal,          -32006, 502)),
-            Self::ExtendedAgentCardNotConfigured => row("EXTENDED_AGENT_CARD_NOT_CONFIGURED", FailedPrecondition, -32007, 400, old("AuthenticatedExtendedCardNotConfiguredError",  NotFound,          -32007, 404)),
+            Self::ExtendedAgentCardNotConfigured => row("EXTENDED_AGENT_CARD_NOT_CONFIGURED", FailedPrecondition, -32007, 400, old("AuthenticatedExtendedCardNotConfiguredError",  FailedPrecondition,-32007, 404)),
             Self::ExtensionSupportRequired       => row("EXTENSION_SUPPORT_REQUIRED",        FailedPrecondition, -32008, 400, old("InternalError",                                 Internal,          -32603, 500)),
             Self::VersionNotSupported            => row("VERSION_NOT_SUPPORTED",             FailedPrecondition, -32009, 400, old("InternalError",                                 Internal,          -32603, 500)),
 

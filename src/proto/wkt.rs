@@ -147,6 +147,12 @@ pub fn micros_of(text: &str) -> Option<i64> {
     text.parse::<prost_types::Timestamp>().ok().map(|time| micros(time.seconds, time.nanos))
 }
 
+/// Whether a time says its zone, as RFC 3339 requires.
+pub fn has_zone(time: &str) -> bool {
+    let offset = |tail: &[u8]| matches!(tail[0], b'+' | b'-') && tail[3] == b':';
+    time.ends_with(['Z', 'z']) || time.as_bytes().last_chunk::<6>().is_some_and(|tail| offset(tail))
+}
+
 /// Microseconds since 1970 as a message has them.
 pub fn time(micros: i64) -> Timestamp {
     let nanos = i32::try_from(micros.rem_euclid(1_000_000)).unwrap_or_default() * 1_000;

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::config::{
-    AgentSettings, AgentTimeouts, ClientContexts, Rates, TaskScope, agent_url, fault_of_forwarded, is_agent_name,
-    is_ours, is_readable_on_the_way, is_reserved_name, looks_like_a_credential, web_url,
+    AgentSettings, AgentTimeouts, ClientContexts, Dialect, Rates, Spelled, TaskScope, agent_url, fault_of_forwarded,
+    is_agent_name, is_ours, is_readable_on_the_way, is_reserved_name, looks_like_a_credential, web_url,
 };
 use crate::error::FieldViolation;
 use crate::operation::{Binding, Version};
@@ -67,6 +67,7 @@ pub fn settings_of(about: &admin::Agent) -> Result<AgentSettings, Vec<FieldViola
     let serve_version = optional(&about.serve_version, "agent.serve_version", &mut wrong, version);
     let task_scope = optional(&about.task_scope, "agent.task_scope", &mut wrong, TaskScope::parse);
     let client_contexts = optional(&about.client_contexts, "agent.client_contexts", &mut wrong, ClientContexts::parse);
+    let dialect = dialect(about.dialect.as_ref(), &mut wrong);
     let limits = about.limits.unwrap_or_default();
     not_enforced(&limits, &mut wrong);
     let (Some(url), true) = (first.url, wrong.0.is_empty()) else { return Err(wrong.0) };
@@ -93,6 +94,9 @@ pub fn settings_of(about: &admin::Agent) -> Result<AgentSettings, Vec<FieldViola
         timeouts: timeouts(about.timeouts.unwrap_or_default()),
         task_scope,
         client_contexts,
+        dialect,
+        // A port of its own is opened at the start, and the API opens none.
+        grpc_listen: None,
         is_guarded: true,
     })
 }
@@ -226,6 +230,17 @@ fn header(name: &str, value: &str, is_open: bool) -> Result<(HeaderName, HeaderV
     let mut value = HeaderValue::try_from(value).map_err(|_| "has a value that cannot stand in a header")?;
     value.set_sensitive(true);
     Ok((name, value))
+}
+
+fn dialect(said: Option<&admin::Dialect>, wrong: &mut Violations) -> Dialect {
+    let Some(said) = said else { return Dialect::default() };
+    Dialect {
+        file_bytes: optional(&said.file_bytes, "agent.dialect.file_bytes", wrong, Spelled::parse),
+        waiting: optional(&said.waiting, "agent.dialect.waiting", wrong, Spelled::parse),
+        streaming: optional(&said.streaming, "agent.dialect.streaming", wrong, Spelled::parse),
+        stream_text: optional(&said.stream_text, "agent.dialect.stream_text", wrong, Spelled::parse),
+        strict_requests: optional(&said.strict_requests, "agent.dialect.strict_requests", wrong, Spelled::parse),
+    }
 }
 
 fn version(text: &str) -> Result<Version, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Agent, AgentId, check};
-use crate::config::AgentSettings;
+use crate::config::{AgentSettings, Dialect, Spelled};
 use crate::error::Error;
 use crate::proto::admin;
 use crate::proto::wkt::time;
@@ -92,9 +92,24 @@ pub fn about_config(id: &AgentId, settings: &AgentSettings) -> admin::Agent {
         timeouts: timeouts_of(settings),
         task_scope: settings.task_scope.map_or_else(String::new, |scope| scope.as_str().to_owned()),
         client_contexts: settings.client_contexts.map_or_else(String::new, |contexts| contexts.as_str().to_owned()),
+        dialect: about_dialect(settings.dialect),
         source: admin::AgentSource::Config.into(),
         ..Default::default()
     }
+}
+
+/// What is said, or was noted, of an agent's dialect; nothing where there is nothing to say.
+pub fn about_dialect(dialect: Dialect) -> Option<admin::Dialect> {
+    fn text<T: Spelled>(value: Option<T>) -> String {
+        value.map_or_else(String::new, |value| value.as_str().to_owned())
+    }
+    (dialect != Dialect::default()).then(|| admin::Dialect {
+        file_bytes: text(dialect.file_bytes),
+        waiting: text(dialect.waiting),
+        streaming: text(dialect.streaming),
+        stream_text: text(dialect.stream_text),
+        strict_requests: text(dialect.strict_requests),
+    })
 }
 
 fn limits_of(settings: &AgentSettings) -> Option<admin::Limits> {

@@ -18,10 +18,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+mod profile;
+
 use super::endpoints::{as_the_entry_says, endpoints};
 use crate::a2a::card;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Dialect, Settings};
 use crate::error::{Error, Kind, Sent};
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound, OutboundError};
@@ -41,6 +43,8 @@ const RETRY_UNREACHABLE: Duration = Duration::from_secs(1);
 pub(super) struct Known {
     pub(super) card: Arc<AgentCard>,
     pub(super) endpoints: Vec<Endpoint>,
+    /// What was noted of the agent's dialect.
+    pub(super) profile: Dialect,
     good_until: Instant,
     /// Since when the card reads as it does.
     pub(super) changed_unix_micros: i64,
@@ -227,14 +231,18 @@ impl Cards {
             _ => wall_clock,
         };
         let known = match read {
-            Ok((_, card)) => Known {
-                endpoints: endpoints(agent, Some(&card), &self.outbound),
-                changed_unix_micros: changed(&card),
-                card: Arc::new(card),
-                good_until: now + settings.lifetime,
-                made_up: false,
-                failure: None,
-            },
+            Ok((_, card)) => {
+                let profile = self.profile(agent, &card).await;
+                Known {
+                    endpoints: endpoints(agent, Some(&card), profile, &self.outbound),
+                    profile,
+                    changed_unix_micros: changed(&card),
+                    card: Arc::new(card),
+                    good_until: now + settings.lifetime,
+                    made_up: false,
+                    failure: None,
+                }
+            }
             Err(error) => {
                 let retry = match &error {
                     ReadError::Unreachable(_) => RETRY_UNREACHABLE.min(settings.retry),
@@ -244,6 +252,7 @@ impl Cards {
                     Known {
                         card: Arc::clone(&old.card),
                         endpoints: old.endpoints.clone(),
+                        profile: old.profile,
                         good_until: now + retry,
                         changed_unix_micros: old.changed_unix_micros,
                         made_up: false,
@@ -345,13 +354,14 @@ fn places(agent: &Agent) -> Vec<Url> {
 }
 
 fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_until: Instant) -> Known {
-    let endpoints = endpoints(agent, None, outbound);
+    let endpoints = endpoints(agent, None, Dialect::default(), outbound);
     let (version, binding) = (endpoints[0].version, endpoints[0].binding.as_str());
     if places(agent).is_empty() {
         let card = card::synthesised(agent.name(), &agent.settings.description);
         return Known {
             card: Arc::new(card),
             endpoints,
+            profile: Dialect::default(),
             good_until,
             changed_unix_micros: 0,
             made_up: true,
@@ -363,7 +373,8 @@ fn without_card(agent: &Agent, outbound: &Outbound, error: &ReadError, good_unti
         "the agent's card cannot be read; it is called as shown. Set card_url, or bindings and protocol_version");
     let card = card::synthesised(agent.name(), &agent.settings.description);
     let failure = Some(error.to_string());
-    Known { card: Arc::new(card), endpoints, good_until, changed_unix_micros: 0, made_up: true, failure }
+    let profile = Dialect::default();
+    Known { card: Arc::new(card), endpoints, profile, good_until, changed_unix_micros: 0, made_up: true, failure }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::config::Dialect;
 use crate::operation::{Binding, Version};
 use crate::outbound::{Destination, Outbound};
 use crate::proto::{AgentCard, AgentInterface};
@@ -11,11 +12,13 @@ use crate::registry::Agent;
 use crate::upstream::Endpoint;
 
 /// What agents are called by, 1.0 before 0.3.
-const SPOKEN: [(Binding, Version); 4] = [
+const SPOKEN: [(Binding, Version); 6] = [
     (Binding::JsonRpc, Version::V1_0),
     (Binding::HttpJson, Version::V1_0),
     (Binding::Grpc, Version::V1_0),
     (Binding::JsonRpc, Version::V0_3),
+    (Binding::HttpJson, Version::V0_3),
+    (Binding::Grpc, Version::V0_3),
 ];
 
 /// At least one endpoint, the preferred one first: by version, then by the operator's order of bindings, then by the
@@ -24,8 +27,9 @@ const SPOKEN: [(Binding, Version); 4] = [
 /// The registered address wins over the address that the card claims: an interface is called where the card says
 /// only if that is the same scheme, host and port, or if the operator trusts the card's addresses. An interface that
 /// is claimed elsewhere is looked for at the registered address if that is what is spoken there.
-pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, outbound: &Outbound) -> Vec<Endpoint> {
+pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, noted: Dialect, outbound: &Outbound) -> Vec<Endpoint> {
     let settings = &agent.settings;
+    let dialect = settings.dialect.or(noted);
     let interfaces = card.map_or(&[][..], |card| &card.supported_interfaces);
     let at_url = spoken_at_url(agent, interfaces);
     let mut found: Vec<Endpoint> = Vec::new();
@@ -35,7 +39,7 @@ pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, outbound: &Outb
         let pinned = settings.protocol_version.is_none_or(|pinned| pinned == version);
         let is_known = found.iter().any(|known| (known.binding, known.version) == (binding, version));
         if allowed && pinned && !is_known {
-            found.extend(endpoint(agent, interface, (binding, version), at_url, outbound));
+            found.extend(endpoint(agent, interface, (binding, version), at_url, outbound, dialect));
         }
     }
     let rank = |endpoint: &Endpoint| {
@@ -44,9 +48,9 @@ pub(super) fn endpoints(agent: &Agent, card: Option<&AgentCard>, outbound: &Outb
     };
     found.sort_by_key(rank);
     if found.is_empty() {
-        // Only JSON-RPC is called in 0.3.
+        // What has no card is mostly JSON-RPC 0.3.
         let usual = if at_url == Binding::JsonRpc { Version::V0_3 } else { Version::V1_0 };
-        found.push(at_its_url(agent, at_url, settings.protocol_version.unwrap_or(usual), String::new()));
+        found.push(at_its_url(agent, at_url, settings.protocol_version.unwrap_or(usual), String::new(), dialect));
     }
     found
 }
@@ -95,6 +99,7 @@ fn endpoint(
     (binding, version): (Binding, Version),
     at_url: Binding,
     outbound: &Outbound,
+    dialect: Dialect,
 ) -> Option<Endpoint> {
     let registered = registered(agent);
     let claimed = claimed(agent, interface);
@@ -109,9 +114,10 @@ fn endpoint(
             binding,
             version,
             tenant: interface.tenant.clone(),
+            dialect,
             is_registered_origin,
         }),
-        None => (binding == at_url).then(|| at_its_url(agent, binding, version, interface.tenant.clone())),
+        None => (binding == at_url).then(|| at_its_url(agent, binding, version, interface.tenant.clone(), dialect)),
     }
 }
 
@@ -141,9 +147,10 @@ pub(super) fn as_the_entry_says(agent: &Agent, to: Destination) -> Destination {
     to.guarded_if(settings.is_guarded).trusting(settings.trust.clone()).connecting_within(settings.timeouts.connect)
 }
 
-fn at_its_url(agent: &Agent, binding: Binding, version: Version, tenant: String) -> Endpoint {
+fn at_its_url(agent: &Agent, binding: Binding, version: Version, tenant: String, dialect: Dialect) -> Endpoint {
     let label: Arc<str> = agent.settings.url.as_str().into();
-    Endpoint { destination: registered(agent), binding, version, tenant, is_registered_origin: true, label }
+    let destination = registered(agent);
+    Endpoint { destination, binding, version, tenant, dialect, is_registered_origin: true, label }
 }
 
 #[cfg(test)]
@@ -169,7 +176,7 @@ mod tests {
             })
             .collect();
         let card = AgentCard { supported_interfaces, ..Default::default() };
-        endpoints(&registry.agents()[0], Some(&card), &outbound)
+        endpoints(&registry.agents()[0], Some(&card), Dialect::default(), &outbound)
     }
 
     #[test]
@@ -218,7 +225,7 @@ mod tests {
         ];
         let bindings = |entry: &str| all(entry, &interfaces).into_iter().map(|e| e.binding).collect::<Vec<_>>();
         let [grpc, http_json, jsonrpc] = [Binding::Grpc, Binding::HttpJson, Binding::JsonRpc];
-        assert_eq!(bindings("{name: a, url: 'http://h:1'}"), [http_json, grpc, jsonrpc]);
+        assert_eq!(bindings("{name: a, url: 'http://h:1'}"), [http_json, grpc, jsonrpc, http_json]);
         assert_eq!(bindings("{name: a, url: 'http://h:1', bindings: [jsonrpc, grpc]}"), [jsonrpc, grpc]);
         assert_eq!(bindings("{name: a, url: 'grpc://h:1', bindings: [grpc]}"), [grpc]);
     }

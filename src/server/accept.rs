@@ -23,7 +23,7 @@ use tower_service::Service as _;
 
 use super::connection::{Activity, Counted, StallLimited};
 use super::tls::Tls;
-use crate::call::Peer;
+use crate::call::{AgentName, MeantByAddress, Peer};
 use crate::clock::Clock;
 use crate::config::Settings;
 
@@ -38,6 +38,10 @@ pub(super) struct Acceptor {
     pub(super) app: Router,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) settings: Arc<Settings>,
+    /// The agent that callers at this address mean, whatever they call.
+    pub(super) agent: Option<AgentName>,
+    /// For connections, shared by all addresses.
+    pub(super) places: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) cut_off: CancellationToken,
@@ -63,12 +67,11 @@ impl Acceptor {
     /// Accepts until `stop`. At the limit of connections, new ones wait in the system's queue.
     pub(super) async fn run(self, listener: TcpListener) {
         let acceptor = Arc::new(self);
-        let places = Arc::new(Semaphore::new(acceptor.settings.limits.connections_max));
         let http = acceptor.http();
         loop {
             let accepted = tokio::select! {
                 () = acceptor.stop.cancelled() => return,
-                accepted = accept(&listener, &places) => accepted,
+                accepted = accept(&listener, &acceptor.places) => accepted,
             };
             match accepted {
                 Ok((stream, peer, place)) => {
@@ -130,9 +133,13 @@ impl Acceptor {
         let activity = Arc::new(Activity::new(Clock));
         let io = TokioIo::new(StallLimited::new(stream, timeouts.write_stall, Arc::clone(&activity)));
         let app = self.app.clone();
+        let agent = self.agent.clone().map(MeantByAddress);
         let of_service = Arc::clone(&activity);
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(agent) = &agent {
+                request.extensions_mut().insert(agent.clone());
+            }
             let counted = Counted::new(&of_service);
             let mut app = app.clone();
             async move {

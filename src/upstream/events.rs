@@ -9,12 +9,15 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use super::about_the_same_task;
+use super::exchange::Exchange;
 use crate::call::{Call, Event, PayloadKind, Peek};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::proto::TaskState;
 
+mod retold;
 mod source;
 
+use retold::Retold;
 use source::Broken;
 pub(super) use source::{Decode, Source};
 
@@ -23,6 +26,7 @@ pub(super) struct Events {
     idle: Duration,
     first: Option<Event>,
     watch: Watch,
+    retold: Retold,
     done: bool,
 }
 
@@ -48,8 +52,16 @@ enum End {
 const CLOSING: Duration = Duration::from_secs(1);
 
 impl Events {
-    pub(super) fn new(source: Source, call: &Call, idle: Duration) -> Self {
-        Self { source, idle, first: None, watch: Watch::new(call), done: false }
+    pub(super) fn new(source: Source, exchange: &Exchange<'_>) -> Self {
+        let limit = exchange.upstream.settings.limits.event_bytes_max;
+        Self {
+            source,
+            idle: exchange.patience.idle,
+            first: None,
+            watch: Watch::new(exchange.call),
+            retold: Retold::new(exchange.endpoint.dialect.stream_text, limit),
+            done: false,
+        }
     }
 
     /// An event to yield before the agent's own.
@@ -74,7 +86,7 @@ impl Events {
             None => self.pull().await.transpose(),
         };
         let item = match item {
-            Some(Ok(event)) => Some(self.watch.check(&event.peek).map(|()| event)),
+            Some(Ok(event)) => Some(self.watch.check(&event.peek).and_then(|()| self.retold.once(event))),
             Some(Err(error)) => Some(Err(error)),
             None => self.watch.at_end().err().map(Err),
         };
@@ -142,7 +154,7 @@ impl Watch {
     }
 }
 
-fn silent(limit: Duration) -> Error {
+pub(super) fn silent(limit: Duration) -> Error {
     let message =
         format!("the agent's stream was silent for {} s: subscribe to the task, or get it", limit.as_secs_f32());
     Error::new(Kind::DeadlineExceeded, message).origin_is(Origin::Agent).sent_is(Sent::Sent)

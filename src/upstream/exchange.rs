@@ -8,7 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 
 use super::events::{Events, Source};
-use super::{Endpoint, Upstream, about_the_same_task, all_of_one_task, failure, grpc, jsonrpc, rest, with_history_of};
+use super::{
+    Endpoint, Upstream, about_the_same_task, all_of_one_task, failure, grpc, has_ended, jsonrpc, rest, waiting,
+    with_history_of,
+};
 use crate::access::Permitted;
 use crate::call::{Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta, Response};
 use crate::config::Timeouts;
@@ -34,6 +37,29 @@ pub(super) struct Exchange<'a> {
     pub(super) patience: Patience,
 }
 
+/// What an exchange is made of, for as long as a stream is open.
+pub(super) struct Owned {
+    upstream: Upstream,
+    call: Call,
+    endpoint: Endpoint,
+    headers: HeaderMap,
+    tenant: String,
+    patience: Patience,
+}
+
+impl Owned {
+    pub(super) fn exchange(&self) -> Exchange<'_> {
+        Exchange {
+            upstream: &self.upstream,
+            call: &self.call,
+            endpoint: &self.endpoint,
+            headers: self.headers.clone(),
+            tenant: self.tenant.clone(),
+            patience: self.patience,
+        }
+    }
+}
+
 /// How long the agent may take.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
@@ -53,6 +79,11 @@ impl Patience {
             total: own.total.unwrap_or(all.unary),
             idle: own.idle.unwrap_or(all.stream_idle),
         }
+    }
+
+    /// For a unary answer.
+    pub(super) fn total(self) -> Duration {
+        self.total
     }
 
     /// To the head of an answer.
@@ -84,7 +115,7 @@ impl Asked<'_> {
     pub(super) fn bytes(&self, form: Form) -> Result<bytes::Bytes, Error> {
         let own = self.operation.tenant();
         match self.raw {
-            Some(raw) if raw.form == form && own == self.tenant => Ok(raw.bytes.clone()),
+            Some(raw) if raw.form.reads(form) && own == self.tenant => Ok(raw.bytes.clone()),
             Some(Raw { form: Form::Proto, bytes }) if form == Form::Proto => {
                 Ok(protobuf::with_tenant(self.rpc(), bytes, self.tenant))
             }
@@ -109,14 +140,28 @@ impl<'a> Exchange<'a> {
         Ok(Self { upstream, call: permitted.call(), endpoint, headers, tenant, patience })
     }
 
-    fn asked(&self) -> Asked<'_> {
-        Asked { operation: &self.call.operation, raw: self.call.raw.as_ref(), tenant: &self.tenant }
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked { operation: &self.call.operation, raw: self.raw(), tenant: &self.tenant }
+    }
+
+    /// The caller's own bytes, unless the agent is known to refuse what callers write.
+    pub(super) fn raw(&self) -> Option<&'a Raw> {
+        self.call.raw.as_ref().filter(|_| self.endpoint.dialect.strict_requests != Some(true))
+    }
+
+    fn owned(&self) -> Owned {
+        Owned {
+            upstream: self.upstream.clone(),
+            call: self.call.clone(),
+            endpoint: self.endpoint.clone(),
+            headers: self.headers.clone(),
+            tenant: self.tenant.clone(),
+            patience: self.patience,
+        }
     }
 
     pub(super) async fn unary(&self) -> Result<Reply, Error> {
-        let limit = self.patience.total;
-        let Answered { content: mut answer, extensions, attempts } =
-            failure::in_time(limit, self.ask(&self.asked())).await?;
+        let Answered { content: mut answer, extensions, attempts } = self.ask_and_wait().await?;
         about_the_same_task(self.call.operation.task_id(), &answer.peek)?;
         if let Operation::ListPushConfigs(request) = &self.call.operation {
             all_of_one_task(&answer, &request.task_id)?;
@@ -127,7 +172,7 @@ impl<'a> Exchange<'a> {
         Ok(Reply { meta: self.meta(extensions, attempts), body: ReplyBody::One(answer) })
     }
 
-    async fn ask(&self, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
+    pub(super) async fn ask(&self, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
         match self.endpoint.binding {
             Binding::JsonRpc => jsonrpc::unary(self, asked).await,
             Binding::HttpJson => rest::unary(self, asked).await,
@@ -136,21 +181,35 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn open(&self) -> Result<Answered<Source>, Error> {
+    pub(super) async fn open(&self, asked: &Asked<'_>) -> Result<Answered<Source>, Error> {
         match self.endpoint.binding {
-            Binding::JsonRpc => jsonrpc::open(self, &self.asked()).await,
-            Binding::HttpJson => rest::open(self, &self.asked()).await,
-            Binding::Grpc => grpc::open(self, &self.asked()).await,
+            Binding::JsonRpc => jsonrpc::open(self, asked).await,
+            Binding::HttpJson => rest::open(self, asked).await,
+            Binding::Grpc => grpc::open(self, asked).await,
             other => Err(not_spoken(other)),
         }
     }
 
     pub(super) async fn stream(&self) -> Result<Reply, Error> {
-        let opened = failure::in_time(self.patience.head(), self.open()).await?;
-        let Answered { content: source, extensions, attempts } = opened;
+        let opened = if self.cannot_stream() {
+            Err(None)
+        } else {
+            failure::in_time(self.patience.head(), self.open(&self.asked())).await.map_err(Some)
+        };
+        let Answered { content: source, extensions, attempts } = match opened {
+            Ok(opened) => opened,
+            // It has no such method, so the message was not taken.
+            Err(Some(error)) if error.kind() != Kind::MethodNotFound || error.from_agent().is_none() => {
+                return Err(error);
+            }
+            Err(_) => {
+                let content = Source::Unfolded(waiting::unfolded(self.owned()));
+                Answered { content, extensions: Vec::new(), attempts: 1 }
+            }
+        };
         let meta = self.meta(extensions, attempts);
-        let is_whole = matches!(source, Source::One(_));
-        let mut events = Events::new(source, self.call, self.patience.idle);
+        let is_whole = matches!(source, Source::One(_) | Source::Unfolded(_));
+        let mut events = Events::new(source, self);
         if self.call.operation.rpc() == Rpc::SubscribeToTask && self.is_upgrade() && !is_whole {
             // A2A 3.1.6: the first event of a subscription is the task; 0.3 agents send only what happens later.
             events.put_first(self.current_task().await?);
@@ -175,7 +234,7 @@ impl<'a> Exchange<'a> {
         let answer = failure::in_time(limit, self.ask(&asked)).await?.content;
         about_the_same_task(get.task_id(), &answer.peek)?;
         if answer.peek.state.is_some_and(proto::TaskState::is_terminal) {
-            return Err(Error::new(Kind::UnsupportedOperation, "the task has ended: there is nothing to subscribe to"));
+            return Err(has_ended());
         }
         match content::typed_answer(answer)? {
             Response::Task(task) => {

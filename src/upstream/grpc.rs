@@ -1,4 +1,4 @@
-//! Agents that speak gRPC 1.0 (A2A 10), by the generated client.
+//! Agents that speak gRPC, in 1.0 (A2A 10) and in 0.3, by tonic: the table of operations says what is called.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -10,25 +10,25 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use hyper::body::Frame;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Status};
 
 use super::events::Source;
 use super::exchange::{Answered, Asked, Exchange};
 use super::failure;
-use crate::call::{Answer, ExtensionUri, Form};
+use crate::call::{Answer, ExtensionUri, FileBytes};
 use crate::error::{Error, Kind, Sent};
-use crate::operation::Rpc;
+use crate::operation::{Rpc, Version};
 use crate::outbound::{Destination, Http2Body, Outbound, OutboundError};
-use crate::proto::StreamResponse;
 use crate::wire::body::{BodyError, Passing};
-use crate::wire::grpc::Encoded;
-use crate::wire::grpc::service::a2_a_service_client::A2AServiceClient;
-use crate::wire::{proto, status};
+use crate::wire::grpc::{Encoded, EncodedCodec};
+use crate::wire::proto::{self, v0_3};
+use crate::wire::status;
 
-/// The way of the generated client to one endpoint.
+/// The way of tonic's client to one endpoint.
 #[derive(Clone)]
 struct Transport {
     outbound: Arc<Outbound>,
@@ -95,56 +95,65 @@ fn without_broken_details(headers: &mut HeaderMap) {
 }
 
 pub(super) async fn unary(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Answer>, Error> {
-    let bytes = asked.bytes(Form::Proto)?;
+    let bytes = asked.bytes(exchange.endpoint.form())?;
     let passing = Arc::new(Mutex::new(Passing::new(exchange.upstream.budget.clone())));
     let mut client = client(exchange, exchange.upstream.settings.limits.reply_bytes_max, &passing);
     // The client returns when the whole message is there, which for a unary answer comes with its head.
     let taken = failure::in_time(exchange.patience.head(), async {
-        match asked.rpc() {
-            Rpc::SendMessage => taken(client.send_message(request(exchange, bytes)).await),
-            Rpc::GetTask => taken(client.get_task(request(exchange, bytes)).await),
-            Rpc::ListTasks => taken(client.list_tasks(request(exchange, bytes)).await),
-            Rpc::CancelTask => taken(client.cancel_task(request(exchange, bytes)).await),
-            Rpc::CreatePushConfig => taken(client.create_task_push_notification_config(request(exchange, bytes)).await),
-            Rpc::GetPushConfig => taken(client.get_task_push_notification_config(request(exchange, bytes)).await),
-            Rpc::ListPushConfigs => taken(client.list_task_push_notification_configs(request(exchange, bytes)).await),
-            Rpc::GetExtendedAgentCard => taken(client.get_extended_agent_card(request(exchange, bytes)).await),
-            Rpc::DeletePushConfig => taken(client.delete_task_push_notification_config(request(exchange, bytes)).await),
-            Rpc::SendStreamingMessage | Rpc::SubscribeToTask => unreachable!("streams are opened"),
-        }
+        let response = client.unary(request(exchange, bytes), path(exchange, asked), Bare::default()).await;
+        response.map_err(|status| of_status(&status, exchange.endpoint.version, asked.rpc()))
     });
-    let (bytes, metadata) = taken.await?;
+    let (metadata, message, _) = taken.await?.into_parts();
     passing.lock().expect("no code panics while holding this").arrived();
-    let bytes = exchange.upstream.budget.hold(bytes).await.map_err(failure::of_body)?;
-    let content = proto::read_answer(asked.rpc(), bytes, &exchange.upstream.settings.limits.json)?;
+    let bytes = exchange.upstream.budget.hold(message.bytes).await.map_err(failure::of_body)?;
+    let limits = &exchange.upstream.settings.limits.json;
+    let content = match exchange.endpoint.version {
+        Version::V1_0 => proto::read_answer(asked.rpc(), bytes, limits)?,
+        Version::V0_3 => v0_3::read_answer(asked.rpc(), bytes, limits, exchange.endpoint.file_bytes())?,
+    };
     Ok(Answered { content, extensions: ExtensionUri::all_in(metadata.as_ref()), attempts: 1 })
 }
 
 pub(super) async fn open(exchange: &Exchange<'_>, asked: &Asked<'_>) -> Result<Answered<Source>, Error> {
-    let bytes = asked.bytes(Form::Proto)?;
+    let bytes = asked.bytes(exchange.endpoint.form())?;
     let passing = Arc::new(Mutex::new(Passing::new(exchange.upstream.budget.clone())));
     let mut client = client(exchange, exchange.upstream.settings.limits.event_bytes_max, &passing);
-    let response: Response<Streaming<Encoded<StreamResponse>>> = match asked.rpc() {
-        Rpc::SubscribeToTask => client.subscribe_to_task(request(exchange, bytes)).await,
-        _ => client.send_streaming_message(request(exchange, bytes)).await,
-    }
-    .map_err(|status| of_status(&status))?;
-    let (metadata, events, _) = response.into_parts();
+    let (version, rpc) = (exchange.endpoint.version, asked.rpc());
+    let opened = client.server_streaming(request(exchange, bytes), path(exchange, asked), Bare::default()).await;
+    let (metadata, events, _) = opened.map_err(|status| of_status(&status, version, rpc))?.into_parts();
     let extensions = ExtensionUri::all_in(metadata.as_ref());
-    Ok(Answered { content: Source::grpc(events, passing, exchange.upstream), extensions, attempts: 1 })
+    let decode = GrpcDecode { version, rpc, files: exchange.endpoint.file_bytes() };
+    Ok(Answered { content: Source::grpc(events, passing, decode, exchange.upstream), extensions, attempts: 1 })
+}
+
+/// Messages of whatever type.
+type Bare = EncodedCodec<Encoded<()>, Encoded<()>>;
+
+/// How a message of a stream, and its end, is to be read.
+#[derive(Clone, Copy)]
+pub(super) struct GrpcDecode {
+    pub(super) version: Version,
+    pub(super) rpc: Rpc,
+    pub(super) files: FileBytes,
+}
+
+fn path(exchange: &Exchange<'_>, asked: &Asked<'_>) -> PathAndQuery {
+    let version = exchange.endpoint.version;
+    let name = asked.rpc().method().rpc_name(version).expect("it was checked that the version has it");
+    format!("/{}.A2AService/{name}", version.package()).parse().expect("a path")
 }
 
 /// No compression is asked for, as in the other bindings.
-fn client(exchange: &Exchange<'_>, bytes_max: usize, passing: &Arc<Mutex<Passing>>) -> A2AServiceClient<Transport> {
+fn client(exchange: &Exchange<'_>, bytes_max: usize, passing: &Arc<Mutex<Passing>>) -> tonic::client::Grpc<Transport> {
     let to = exchange.endpoint.destination.clone();
     let origin: Uri = to.origin();
     let transport = Transport { outbound: Arc::clone(&exchange.upstream.outbound), to, passing: Arc::clone(passing) };
-    A2AServiceClient::with_origin(transport, origin)
+    tonic::client::Grpc::with_origin(transport, origin)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(usize::MAX)
 }
 
-fn request<T>(exchange: &Exchange<'_>, bytes: Bytes) -> Request<Encoded<T>> {
+fn request(exchange: &Exchange<'_>, bytes: Bytes) -> Request<Encoded<()>> {
     let metadata = MetadataMap::from_headers(exchange.headers.clone());
     let mut request = Request::from_parts(metadata, tonic::Extensions::default(), Encoded::new(bytes));
     if let Some(deadline) = exchange.call.deadline {
@@ -153,13 +162,8 @@ fn request<T>(exchange: &Exchange<'_>, bytes: Bytes) -> Request<Encoded<T>> {
     request
 }
 
-fn taken<T>(response: Result<Response<Encoded<T>>, Status>) -> Result<(Bytes, MetadataMap), Error> {
-    let (metadata, message, _) = response.map_err(|status| of_status(&status))?.into_parts();
-    Ok((message.bytes, metadata))
-}
-
 /// What a status is to us: the agent's own, or one that the client made of what went wrong on the way.
-pub(super) fn of_status(status: &Status) -> Error {
+pub(super) fn of_status(status: &Status, version: Version, rpc: Rpc) -> Error {
     let mut source = status.source();
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<OutboundError>() {
@@ -189,5 +193,8 @@ pub(super) fn of_status(status: &Status) -> Error {
         let message = format!("the agent refused the gateway's credentials ({:?})", status.code());
         return Error::new(Kind::UpstreamRefused, message);
     }
-    status::from_agent(status)
+    match version {
+        Version::V1_0 => status::from_agent(status),
+        Version::V0_3 => status::v0_3::from_agent(status, rpc),
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
+use super::proto::v0_3;
 use super::{json, proto as protobuf};
 use crate::a2a::required;
 use crate::a2a::v0_3::StreamWriter;
@@ -21,6 +22,8 @@ pub fn write_request(operation: &Operation, form: Form) -> Result<Bytes, Error> 
     match form {
         Form::Json(version) => json::write_request(operation, version),
         Form::Proto => Ok(protobuf::write_request(operation)),
+        Form::ProtoV0_3(files) => v0_3::write_request(operation, files),
+        Form::ProtoJsonV0_3(files) => v0_3::write_request_json(operation, files),
     }
 }
 
@@ -35,6 +38,8 @@ pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
             json::response(answer.rpc, version, &bytes, answer.peek.kind)
         }
         Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::response(answer.rpc, bytes),
+        Content::Raw(Raw { form: Form::ProtoV0_3(files), bytes }) => v0_3::response(answer.rpc, bytes, files),
+        Content::Raw(Raw { form: Form::ProtoJsonV0_3(_), .. }) => Err(never_kept()),
     }
 }
 
@@ -44,12 +49,14 @@ pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
 /// InvalidAgentResponse for an answer that cannot be translated.
 pub fn write_answer(answer: Answer, form: Form) -> Result<Bytes, Error> {
     match answer.content {
-        Content::Raw(raw) if raw.form == form => Ok(raw.bytes),
+        Content::Raw(raw) if raw.form.reads(form) => Ok(raw.bytes),
         _ => {
             let response = typed_answer(answer)?;
             match form {
                 Form::Json(version) => json::write_response(&response, version),
                 Form::Proto => Ok(protobuf::write_response(&response)),
+                Form::ProtoV0_3(files) => v0_3::write_response(&response, files),
+                Form::ProtoJsonV0_3(files) => v0_3::write_response_json(&response, files),
             }
         }
     }
@@ -107,8 +114,69 @@ pub(super) fn with_payload(event: proto::StreamResponse) -> Result<proto::Stream
     if event.payload.is_none() { Err(empty()) } else { Ok(event) }
 }
 
+/// An answer whose parts all have something in them: a reader of 1.0 finds nothing in a part that is written as in
+/// 0.3, and what it held would be lost in silence.
+///
+/// # Errors
+/// InvalidAgentResponse.
+pub(super) fn with_whole_parts(response: Response) -> Result<Response, Error> {
+    let is_whole = match &response {
+        Response::Task(task)
+        | Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Task(task)) }) => is_whole_task(task),
+        Response::SendMessage(proto::SendMessageResponse { payload: Some(Sent::Message(message)) }) => {
+            are_whole(&message.parts)
+        }
+        _ => true,
+    };
+    if is_whole { Ok(response) } else { Err(part_without_content()) }
+}
+
+/// The same of an event.
+///
+/// # Errors
+/// InvalidAgentResponse.
+pub(super) fn event_with_whole_parts(event: proto::StreamResponse) -> Result<proto::StreamResponse, Error> {
+    let is_whole = match &event.payload {
+        Some(Payload::Task(task)) => is_whole_task(task),
+        Some(Payload::Message(message)) => are_whole(&message.parts),
+        Some(Payload::StatusUpdate(update)) => is_whole_status(update.status.as_ref()),
+        Some(Payload::ArtifactUpdate(update)) => update.artifact.as_ref().is_none_or(|a| are_whole(&a.parts)),
+        None => true,
+    };
+    if is_whole { Ok(event) } else { Err(part_without_content()) }
+}
+
+fn part_without_content() -> Error {
+    Error::new(Kind::InvalidAgentResponse, "the agent answered with a part that is none of text, raw, url and data")
+}
+
+fn is_whole_task(task: &proto::Task) -> bool {
+    let history = task.history.iter().all(|message| are_whole(&message.parts));
+    history && task.artifacts.iter().all(|a| are_whole(&a.parts)) && is_whole_status(task.status.as_ref())
+}
+
+fn is_whole_status(status: Option<&proto::TaskStatus>) -> bool {
+    status.and_then(|status| status.message.as_ref()).is_none_or(|message| are_whole(&message.parts))
+}
+
+fn are_whole(parts: &[proto::Part]) -> bool {
+    parts.iter().all(|part| part.content.is_some())
+}
+
+/// The answer to a send that is this task.
+///
+/// # Errors
+/// InvalidAgentResponse for one that has no id, or one that cannot be kept.
+pub fn answer_with_task(task: proto::Task) -> Result<Answer, Error> {
+    let response = proto::SendMessageResponse { payload: Some(Sent::Task(task)) };
+    answer_of(Rpc::SendMessage, Response::SendMessage(response))
+}
+
 /// An answer that had to be decoded.
-pub(super) fn answer_of(rpc: Rpc, response: Response) -> Result<Answer, Error> {
+///
+/// # Errors
+/// InvalidAgentResponse for a task that has no id, and for ids that cannot be kept.
+pub fn answer_of(rpc: Rpc, response: Response) -> Result<Answer, Error> {
     let peek = bounded(peek_at_response(&response))?;
     if peek.kind == Some(PayloadKind::Task) && peek.task_id.is_none() {
         return Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a task that has no id"));
@@ -152,34 +220,28 @@ pub fn typed_stream_event(event: Event) -> Result<proto::StreamResponse, Error> 
     match event.content {
         Content::Raw(Raw { form: Form::Json(version), bytes }) => json::event(version, &bytes, event.peek.kind),
         Content::Raw(Raw { form: Form::Proto, bytes }) => protobuf::event(bytes),
+        Content::Raw(Raw { form: Form::ProtoV0_3(files), bytes }) => v0_3::event(bytes, files),
+        Content::Raw(Raw { form: Form::ProtoJsonV0_3(_), .. }) => Err(never_kept()),
         Content::Typed(typed) => Ok(*typed),
     }
 }
 
+/// Answers and events in this form are read when they come, for their bytes alone do not prove enough.
+fn never_kept() -> Error {
+    Error::new(Kind::Internal, "an answer was kept in a form that is never kept")
+}
+
 /// Writes the events of one stream in one form.
 #[derive(Debug)]
-pub enum EventWriter {
-    Json,
+pub struct EventWriter {
+    form: Form,
     /// 0.3 needs to know what came before.
-    JsonV0_3(StreamWriter),
-    Proto,
+    old: StreamWriter,
 }
 
 impl EventWriter {
     pub fn new(form: Form) -> Self {
-        match form {
-            Form::Json(Version::V1_0) => Self::Json,
-            Form::Json(Version::V0_3) => Self::JsonV0_3(StreamWriter::default()),
-            Form::Proto => Self::Proto,
-        }
-    }
-
-    const fn form(&self) -> Form {
-        match self {
-            Self::Json => Form::Json(Version::V1_0),
-            Self::JsonV0_3(_) => Form::Json(Version::V0_3),
-            Self::Proto => Form::Proto,
-        }
+        Self { form, old: StreamWriter::default() }
     }
 
     /// The agent's own bytes when they are in the caller's form, else their translation, which in 0.3 may be several
@@ -189,15 +251,16 @@ impl EventWriter {
     /// InvalidAgentResponse for an event that cannot be translated.
     pub fn write(&mut self, next: Event) -> Result<Vec<Bytes>, Error> {
         if let Content::Raw(raw) = &next.content
-            && raw.form == self.form()
+            && raw.form.reads(self.form)
         {
             return Ok(vec![raw.bytes.clone()]);
         }
         let typed = typed_stream_event(next)?;
-        match self {
-            Self::Json => Ok(vec![json::write_event(&typed)?]),
-            Self::JsonV0_3(writer) => json::write_event_v0_3(&typed, writer),
-            Self::Proto => Ok(vec![protobuf::write_event(&typed)]),
+        match self.form {
+            Form::Json(Version::V1_0) => Ok(vec![json::write_event(&typed)?]),
+            Form::Json(Version::V0_3) => json::write_event_v0_3(&typed, &mut self.old),
+            Form::Proto => Ok(vec![protobuf::write_event(&typed)]),
+            form => v0_3::write_event(&typed, &mut self.old, form),
         }
     }
 }

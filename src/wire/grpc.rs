@@ -1,4 +1,4 @@
-//! The gRPC service of A2A 1.0, generated over messages that keep their bytes.
+//! The gRPC services of A2A, generated over messages that keep their bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,10 +7,16 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// The trait, the server and the client.
+/// The trait, the server and the client of A2A 1.0.
 #[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)] // Generated code is not ours to tidy.
 pub mod service {
     include!(concat!(env!("OUT_DIR"), "/lf.a2a.v1.A2AService.rs"));
+}
+
+/// The same of A2A 0.3.
+#[allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)] // Generated code is not ours to tidy.
+pub mod service_v0_3 {
+    include!(concat!(env!("OUT_DIR"), "/a2a.v1.A2AService.rs"));
 }
 
 /// The bytes of a `T`, as they came or as they are to go. They are decoded where that is needed, within limits that

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::content;
 use super::scan::{self, ScanError};
 use crate::a2a::v0_3::{self, ConvertError, StreamWriter};
-use crate::a2a::{problem, required};
-use crate::call::{Answer, Content, Event, Form, PayloadKind, Peek, Raw, Response};
+use crate::a2a::{lenient, problem, required};
+use crate::call::{Answer, Content, Event, FileBytes, Form, PayloadKind, Peek, Raw, Response};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
 use crate::operation::{Operation, Rpc, Version};
@@ -32,11 +32,21 @@ pub fn read_request(
     let is_absent = params.is_none();
     let params = params.unwrap_or(Bytes::from_static(b"{}"));
     let scan = scan::scan(&params, scan::request_shape(rpc, version), limits).map_err(bad_request)?;
+    let checked = |operation: Operation| required::check(&operation, version).map(|()| operation);
     let operation = match version {
-        Version::V0_3 => v0_3::params_from_v0_3(rpc, &params).map_err(|error| invalid(&error.field, &error.problem))?,
-        Version::V1_0 => params_v1(rpc, &params)?,
+        Version::V0_3 => {
+            let strict = v0_3::params_from_v0_3(rpc, &params);
+            match strict.map_err(|error| invalid(&error.field, &error.problem)).and_then(checked) {
+                Ok(operation) => operation,
+                // What can be read all the same is not what the agent would read, so it is written anew.
+                Err(strict) => {
+                    let read = lenient::request(rpc, &params).and_then(|operation| checked(operation).ok());
+                    return read.map(|operation| (operation, None)).ok_or(strict);
+                }
+            }
+        }
+        Version::V1_0 => params_v1(rpc, &params).and_then(checked)?,
     };
-    required::check(&operation, version)?;
     // An empty tenant would stand in the way of one that is spliced in.
     let has_empty_tenant = scan.has_tenant() && operation.tenant().is_empty();
     let forwardable = scan.canonical && !is_absent && !has_empty_tenant;
@@ -178,10 +188,33 @@ pub fn read_answer(rpc: Rpc, version: Version, result: Bytes, limits: &JsonLimit
     let peek = scan.peek(version).filter(|peek| is_whole(rpc, peek));
     let raw = Raw { form: Form::Json(version), bytes: result };
     if let Some(peek) = peek.filter(|_| !content::must_decode(rpc)) {
-        Ok(Answer { rpc, content: Content::Raw(raw), peek: content::bounded(peek)? })
-    } else {
-        content::answer_of(rpc, response(rpc, version, &raw.bytes, None)?)
+        return Ok(Answer { rpc, content: Content::Raw(raw), peek: content::bounded(peek)? });
     }
+    let strict = response(rpc, version, &raw.bytes, None).and_then(|response| content::answer_of(rpc, response));
+    strict.or_else(|strict| {
+        let read = lenient::response(rpc, &raw.bytes, FileBytes::Auto).ok_or(strict)?;
+        content::answer_of(rpc, read)
+    })
+}
+
+/// Bounds a request of which nothing is to be forwarded, and sees to it that it is one JSON object.
+///
+/// # Errors
+/// Parse, InvalidParams.
+pub(in crate::wire) fn scan_request(json: &Bytes, limits: &JsonLimits) -> Result<(), Error> {
+    // First, for the scan trusts that it reads JSON.
+    is_object(json).map_err(|_| Error::new(Kind::Parse, "the message must be one JSON object"))?;
+    scan::scan(json, scan::free_shape(), limits).map(drop).map_err(bad_request)
+}
+
+/// Bounds an agent's JSON of which nothing is to be forwarded. It must be JSON.
+///
+/// # Errors
+/// InvalidAgentResponse.
+pub(in crate::wire) fn scan_free(json: &Bytes, limits: &JsonLimits) -> Result<(), Error> {
+    let not_json = |_| Error::new(Kind::InvalidAgentResponse, "the agent's answer is not JSON");
+    serde_json::from_slice::<&RawValue>(json).map_err(not_json)?;
+    scan::scan(json, scan::free_shape(), limits).map(drop).map_err(bad_answer)
 }
 
 /// Whether the scan saw the members without which the answer is none.
@@ -224,7 +257,7 @@ pub fn response(rpc: Rpc, version: Version, json: &Bytes, kind: Option<PayloadKi
         return Ok(Response::Deleted);
     }
     match version {
-        Version::V1_0 => Ok(match rpc {
+        Version::V1_0 => content::with_whole_parts(match rpc {
             Rpc::GetTask | Rpc::CancelTask => Response::Task(answer_v1(json)?),
             Rpc::ListTasks => Response::ListTasks(answer_v1(json)?),
             Rpc::CreatePushConfig | Rpc::GetPushConfig => Response::PushConfig(answer_v1(json)?),
@@ -286,7 +319,7 @@ pub fn write_response(response: &Response, version: Version) -> Result<Bytes, Er
     }
 }
 
-fn unprintable(error: serde_json::Error) -> Error {
+pub(in crate::wire) fn unprintable(error: serde_json::Error) -> Error {
     Error::new(Kind::InvalidAgentResponse, "the agent's answer cannot be written as JSON").because(error)
 }
 
@@ -301,7 +334,11 @@ pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<
         let raw = Raw { form: Form::Json(version), bytes: data };
         Ok(Event { content: Content::Raw(raw), peek: content::bounded(peek)? })
     } else {
-        content::event_of(event(version, &data, None)?)
+        let strict = event(version, &data, None).and_then(content::event_of);
+        strict.or_else(|strict| {
+            let read = lenient::event(&data, FileBytes::Auto).ok_or(strict)?;
+            content::event_of(read)
+        })
     }
 }
 
@@ -312,7 +349,7 @@ pub fn read_event(version: Version, data: Bytes, limits: &JsonLimits) -> Result<
 pub fn event(version: Version, json: &Bytes, kind: Option<PayloadKind>) -> Result<proto::StreamResponse, Error> {
     let event = match version {
         Version::V0_3 => v0_3::event_from_v0_3(json, kind).map_err(|error| malformed(&error))?,
-        Version::V1_0 => answer_v1::<proto::StreamResponse>(json)?,
+        Version::V1_0 => content::event_with_whole_parts(answer_v1::<proto::StreamResponse>(json)?)?,
     };
     content::with_payload(event)
 }
@@ -331,7 +368,8 @@ pub fn write_event(event: &proto::StreamResponse) -> Result<Bytes, Error> {
 /// InvalidAgentResponse for an event that cannot be translated.
 pub fn write_event_v0_3(event: &proto::StreamResponse, writer: &mut StreamWriter) -> Result<Vec<Bytes>, Error> {
     let events = writer.write(event).map_err(|error| malformed(&error))?;
-    Ok(events.into_iter().map(|event| Bytes::from(event.get().to_owned())).collect())
+    let json = |event| v0_3::event_json(&event).map(|json| Bytes::from(Box::<str>::from(json).into_string()));
+    events.into_iter().map(json).collect::<Result<_, _>>().map_err(|error| malformed(&error))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::operation::{Operation, Rpc, Version};
 use crate::proto::{self, TaskState, wkt};
 
 mod scan;
+pub mod v0_3;
 
 use scan::{Unscannable, shapes};
 

@@ -1,4 +1,4 @@
-//! HTTP+JSON 1.0 (A2A 11): operations as verbs, paths and queries, in both directions, driven by [`METHODS`].
+//! HTTP+JSON (A2A 11; [`v0_3`] is the same of 0.3): operations as verbs, paths and queries, in both directions, driven by [`METHODS`].
 //!
 //! An id is one segment of a path, percent-encoded; a custom verb stands after the last colon. A tenant is whatever
 //! stands before the path of an operation; a path that reads with and without one is the one without.
@@ -17,6 +17,8 @@ use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
 use crate::operation::{METHODS, Method, Operation, Rpc, Version};
 
+pub mod v0_3;
+
 /// What stays as it is in a path segment and in a query value.
 pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-').remove(b'~');
 /// Members that are booleans; a query has only texts.
@@ -27,6 +29,7 @@ const PARAMETERS_MAX: usize = 64;
 /// A path that is an operation's.
 #[derive(Debug)]
 pub struct Route {
+    pub version: Version,
     pub method: &'static Method,
     /// The variables of its template, as JSON members: `id`, `taskId`.
     pub variables: Vec<(&'static str, String)>,
@@ -47,6 +50,11 @@ pub enum NoRoute {
 /// # Errors
 /// Why there is none.
 pub fn find(verb: &Verb, path: &str) -> Result<Route, NoRoute> {
+    match v0_3::find(verb, path) {
+        // What reads as 0.3 and as a tenant called v1 is 0.3.
+        Err(NoRoute::Unknown) => {}
+        found => return found,
+    }
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let mut verbs: Vec<Verb> = Vec::new();
     for tenant_length in 0..segments.len() {
@@ -60,7 +68,7 @@ pub fn find(verb: &Verb, path: &str) -> Result<Route, NoRoute> {
             let Some(tenant) = tenant.iter().map(|segment| decoded(segment)).collect::<Option<Vec<_>>>() else {
                 return Err(NoRoute::Unknown);
             };
-            return Ok(Route { method, variables, tenant: tenant.join("/") });
+            return Ok(Route { version: Version::V1_0, method, variables, tenant: tenant.join("/") });
         }
         if !verbs.is_empty() {
             return Err(NoRoute::Verbs(verbs));
@@ -80,7 +88,7 @@ fn verbs_of(method: &Method) -> Vec<Verb> {
 }
 
 /// The variables of `template` in these segments, if they match.
-fn variables(template: &'static str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {
+fn variables(template: &str, segments: &[&str]) -> Option<Vec<(&'static str, String)>> {
     let mut expected = template.trim_start_matches('/').split('/');
     let mut variables = Vec::new();
     for segment in segments {

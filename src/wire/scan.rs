@@ -13,7 +13,7 @@ use crate::config::JsonLimits;
 mod shapes;
 
 use shapes::Slot;
-pub use shapes::{Shape, answer_shape, event_shape, request_shape};
+pub use shapes::{Shape, answer_shape, event_shape, free_shape, request_shape};
 
 /// The deepest nesting that a configuration may allow; also the size of the scanner's stack.
 pub const DEPTH_MAX: usize = 64;

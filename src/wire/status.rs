@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use crate::error::{AgentError, Error, FieldViolation, Kind, Origin, Sent};
+use crate::operation::Version;
+
+pub mod v0_3;
 
 const TYPE_PREFIX: &str = "type.googleapis.com/google.rpc.";
 /// In gRPC both travel as headers, which clients bound at 8 KiB and more.
@@ -23,8 +26,7 @@ const TAKEN_MAX: usize = 64;
 /// The entries of ErrorInfo's metadata.
 fn metadata(error: &Error) -> Vec<(String, String)> {
     let mut metadata: Vec<_> = error.metadata().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    if let Some(AgentError::JsonRpc { version: crate::operation::Version::V0_3, data: Some(data), .. }) =
-        error.from_agent()
+    if let Some(AgentError::JsonRpc { version: Version::V0_3, data: Some(data), .. }) = error.from_agent()
         && data != "null"
         && data.len() <= AGENT_DATA_BYTES_MAX
     {
@@ -62,16 +64,24 @@ pub fn json_violations(error: &Error) -> Value {
     error.violations().iter().map(|v| json!({ "field": v.field, "description": v.description })).collect()
 }
 
+/// The status that tells a caller of this version about `error`.
+pub fn of_in(error: &Error, version: Version) -> Status {
+    match version {
+        Version::V1_0 => of(error),
+        Version::V0_3 => v0_3::of(error),
+    }
+}
+
 /// The status that tells a caller of gRPC, gRPC-Web or Connect about `error`. An agent's own goes on as it was.
 pub fn of(error: &Error) -> Status {
     let code = match error.from_agent() {
-        Some(AgentError::Status { code, message, details })
+        Some(AgentError::Status { version: Version::V1_0, code, message, details })
             if message.len() <= MESSAGE_BYTES_MAX && details.len() <= DETAILS_BYTES_MAX =>
         {
             return Status::with_details(Code::from_i32(*code), message.clone(), details.clone());
         }
         // What is too long of it goes; its code stays.
-        Some(AgentError::Status { code, .. }) => *code,
+        Some(AgentError::Status { version: Version::V1_0, code, .. }) => *code,
         _ => error.kind().row().grpc as i32,
     };
     let info = pb::ErrorInfo {
@@ -143,6 +153,7 @@ pub fn from_agent(status: &Status) -> Error {
         error = error.violation(FieldViolation { field: violation.field, description: violation.description });
     }
     error.agent_said(AgentError::Status {
+        version: Version::V1_0,
         code,
         message: status.message().to_owned(),
         details: Bytes::copy_from_slice(status.details()),
@@ -193,7 +204,7 @@ pub fn with_json_details(mut error: Error, data: &[u8]) -> Error {
 
 /// An error as AIP-193 writes it: `{"error":{"code","status","message","details"}}`. An agent's own goes on as it was.
 pub fn write_json(error: &Error) -> (u16, Bytes) {
-    if let Some(AgentError::Http { status, body }) = error.from_agent() {
+    if let Some(AgentError::Http { version: Version::V1_0, status, body }) = error.from_agent() {
         return (*status, body.clone());
     }
     let row = error.kind().row();
@@ -236,7 +247,11 @@ pub fn read_json(http: Option<u16>, body: &Bytes) -> Option<Error> {
     let error = of_agent(Error::new(kind, message.as_deref().unwrap_or("the agent reported an error")));
     let in_body = said.code.and_then(|code| u16::try_from(code.as_u64()?).ok());
     let status = http.or(in_body).filter(|status| (400..=599).contains(status)).unwrap_or(500);
-    Some(with_json_details(error, details).agent_said(AgentError::Http { status, body: body.clone() }))
+    Some(with_json_details(error, details).agent_said(AgentError::Http {
+        version: Version::V1_0,
+        status,
+        body: body.clone(),
+    }))
 }
 
 fn code_by_name(name: &str) -> Code {

@@ -83,8 +83,10 @@ fn about_a_task() -> Vec<String> {
 async fn agents_never_receive_what_is_somebody_elses() {
     let database = Database::sqlite();
     let shelf = Shelf::start().await;
-    let entry =
-        format!("agents: [{{name: a, url: '{}', protocol_version: '1.0', bindings: [jsonrpc]}}]\n", shelf.url());
+    let entry = format!(
+        "agents: [{{name: a, url: '{}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}}}]\n",
+        shelf.url()
+    );
     let mut gateway = gateway(&database, &entry).await;
     let keys = Keys::make(&gateway).await;
     for (key, id, context) in [(&keys.red[0], OWN, "own-context"), (&keys.blue[0], THEIRS, THEIR_CONTEXT)] {
@@ -165,7 +167,10 @@ async fn untouched() -> FakeAgent {
 async fn two_agents() -> (FakeAgent, TestGateway) {
     let agent = untouched().await;
     let entry = |name: &str| {
-        format!("- {{name: {name}, url: '{}', protocol_version: '1.0', bindings: [jsonrpc]}}\n", agent.url)
+        format!(
+            "- {{name: {name}, url: '{}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}}}\n",
+            agent.url
+        )
     };
     let keys = "keys:\n- {name: other, key: sk-other, agents: '*'}\n";
     let config = format!("agent_domain: agents.test\n{keys}agents:\n{}{}", entry("a"), entry("b"));

@@ -14,7 +14,9 @@ use crate::support::shelf::{asking, task};
 use crate::support::{Database, FakeAgent, FakeReply, Postgres, Shelf};
 
 fn entry(url: &str) -> String {
-    format!("agents: [{{name: a, url: '{url}', protocol_version: '1.0', bindings: [jsonrpc]}}]\n")
+    format!(
+        "agents: [{{name: a, url: '{url}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}}}]\n"
+    )
 }
 
 /// The code of the error that a call by this key is answered with; 0 for none.

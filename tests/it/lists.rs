@@ -14,7 +14,10 @@ use crate::support::{Database, Shelf};
 
 async fn shelved(database: &Database, more: &str) -> (Shelf, TestGateway, Keys) {
     let shelf = Shelf::start().await;
-    let entry = format!("{{name: a, url: '{}', protocol_version: '1.0', bindings: [jsonrpc]}}", shelf.url());
+    let entry = format!(
+        "{{name: a, url: '{}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}}}",
+        shelf.url()
+    );
     let gateway =
         gateway(database, &format!("{more}agents: [{entry}, {}]\n", entry.replace("name: a", "name: b"))).await;
     let keys = Keys::make(&gateway).await;
@@ -294,7 +297,8 @@ async fn administrators_see_whose_tasks_are_and_others_their_own() {
         );
         // Where everybody may use every task, nobody is shown whose they are.
         let endpoint = json!({ "url": shelf.url(), "protocolVersion": "1.0", "bindings": ["jsonrpc"] });
-        let open = json!({ "name": "open", "taskScope": "none", "endpoints": [endpoint] });
+        let open =
+            json!({ "name": "open", "taskScope": "none", "dialect": { "waiting": "native" }, "endpoints": [endpoint] });
         gateway.admin("AgentService/CreateAgent", json!({ "agent": open })).await;
         for (key, id) in [(&keys.red[0], "n1"), (&keys.blue[0], "n2")] {
             let bearer = format!("Bearer {key}");

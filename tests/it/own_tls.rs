@@ -118,7 +118,7 @@ async fn serves_both_versions_of_http_and_says_so_in_cards() {
         let urls: Vec<_> =
             card["supportedInterfaces"].as_array().unwrap().iter().map(|i| i["url"].as_str().unwrap()).collect();
         let at = "https://localhost:8443/a2a/a";
-        assert_eq!(urls, [at, at, "localhost:8443", at]);
+        assert_eq!(urls, [at, at, "localhost:8443", at, at]);
     }
     let plain = TcpStream::connect(address(&gateway)).await.unwrap();
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(plain)).await.unwrap();

@@ -11,7 +11,9 @@ use crate::support::{Database, FakeAgent, FakeReply, Shelf};
 
 /// The entry of an agent of 1.0 by JSON-RPC.
 fn entry(name: &str, url: &str, more: &str) -> String {
-    format!("- {{name: {name}, url: '{url}', protocol_version: '1.0', bindings: [jsonrpc]{more}}}\n")
+    format!(
+        "- {{name: {name}, url: '{url}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}{more}}}\n"
+    )
 }
 
 async fn shelved(database: &Database, more: &str) -> (Shelf, TestGateway, Keys) {
@@ -335,7 +337,10 @@ async fn an_emergency_stop_cancels_what_has_not_ended() {
         let (shelf, mut gateway, keys) = shelved(&database, "").await;
         let endpoint = json!({ "url": shelf.url(), "protocolVersion": "1.0", "bindings": ["jsonrpc"] });
         gateway
-            .admin("AgentService/CreateAgent", json!({ "agent": { "name": "stored", "endpoints": [endpoint] } }))
+            .admin(
+                "AgentService/CreateAgent",
+                json!({ "agent": { "name": "stored", "dialect": { "waiting": "native" }, "endpoints": [endpoint] } }),
+            )
             .await;
         for (key, id, state) in [
             (&keys.red[0], "one", "WORKING"),
@@ -382,7 +387,8 @@ async fn a_task_and_a_context_stick_to_the_endpoint_that_answered_first() {
             "/rest/message:send" => FakeReply::json(json!({ "task": task("t2", "c2", "WORKING") }).to_string()),
             _ => FakeReply::json(task("t2", "c2", "WORKING").to_string()),
         });
-        let gateway = gateway(&database, &format!("agents: [{{name: a, url: '{url}'}}]\n")).await;
+        let gateway =
+            gateway(&database, &format!("agents: [{{name: a, url: '{url}', dialect: {{waiting: native}}}}]\n")).await;
         let bearer = format!("Bearer {}", gateway.key);
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
         let rest = async |method: Method, path: &str, body: String| {

@@ -65,7 +65,7 @@ async fn pins_what_the_agent_speaks_and_what_its_card_offers() {
     let (new, card) = versions("serves-new").await;
     assert_eq!(new, ["1.0", "1.0", "1.0"]);
     assert!(card.get("url").is_none());
-    assert_eq!(versions("serves-old").await.0, ["0.3"]);
+    assert_eq!(versions("serves-old").await.0, ["0.3", "0.3"]);
     // A pinned card does not lock out a caller who speaks the other version all the same.
     assert!(gateway.rpc("serves-new", "message/send", message_v03("m")).await.get("result").is_some());
     assert!(gateway.rpc("serves-old", "SendMessage", message_v1("m")).await.get("result").is_some());

@@ -1,220 +1,30 @@
-//! Replies and events of 0.3: messages, tasks, updates and push configs, to the typed 1.0 messages and back.
+//! Replies and events of 0.3: tasks, updates and lists, to the typed 1.0 messages and back.
 
-use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use serde_json::value::RawValue;
 
+use super::parts::{
+    artifact_from_v0_3, artifact_to_v0_3, message_from_v0_3, message_to_v0_3, quoted, status_from_v0_3, status_to_v0_3,
+};
 use super::request::parse;
+use super::stash::{SAID_IN_0_3, Stash};
 use super::types as old;
-use super::{ConvertError, raw, state_by_name, state_name};
+use super::{ConvertError, raw};
 use crate::call::PayloadKind;
-use crate::proto::part::Content;
 use crate::proto::send_message_response::Payload as Sent;
 use crate::proto::stream_response::Payload;
-use crate::proto::{self, TaskState, Value, value};
+use crate::proto::{self, TaskState};
 
 mod stream;
 
 pub use stream::StreamWriter;
 
-/// Marks a data part whose value was no object and is wrapped as `{"value": ..}`: the SDKs' convention.
-const WRAPPED: &str = "data_part_compat";
-
-/// Base64 as ProtoJSON reads it: padding or none.
-const LAX_STANDARD: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-const LAX_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-pub(super) fn message_from_v0_3(old: old::Message) -> Result<proto::Message, ConvertError> {
-    let role = match old.role.as_str() {
-        "user" | "ROLE_USER" => proto::Role::User,
-        "agent" | "assistant" | "ROLE_AGENT" => proto::Role::Agent,
-        "" => proto::Role::Unspecified,
-        _ => return Err(ConvertError::new("role", "must be \"user\" or \"agent\"")),
-    };
-    Ok(proto::Message {
-        message_id: old.message_id,
-        context_id: old.context_id,
-        task_id: old.task_id,
-        role: role.into(),
-        parts: parts_from_v0_3(old.parts)?,
-        metadata: old.metadata,
-        extensions: old.extensions,
-        reference_task_ids: old.reference_task_ids,
-    })
-}
-
-pub(super) fn message_to_v0_3(new: &proto::Message) -> Result<old::Message, ConvertError> {
-    Ok(old::Message {
-        kind: "message",
-        message_id: new.message_id.clone(),
-        context_id: new.context_id.clone(),
-        task_id: new.task_id.clone(),
-        role: if new.role() == proto::Role::User { "user" } else { "agent" }.to_owned(),
-        parts: parts_to_v0_3(&new.parts)?,
-        metadata: new.metadata.clone().filter(|metadata| !metadata.fields.is_empty()),
-        extensions: new.extensions.clone(),
-        reference_task_ids: new.reference_task_ids.clone(),
-    })
-}
-
-fn parts_from_v0_3(parts: Vec<old::Part>) -> Result<Vec<proto::Part>, ConvertError> {
-    let numbered = parts.into_iter().enumerate();
-    numbered.map(|(at, part)| part_from_v0_3(part).map_err(|e| e.inside(&format!("parts[{at}]")))).collect()
-}
-
-fn parts_to_v0_3(parts: &[proto::Part]) -> Result<Vec<old::Part>, ConvertError> {
-    let numbered = parts.iter().enumerate();
-    numbered.map(|(at, part)| part_to_v0_3(part).map_err(|e| e.inside(&format!("parts[{at}]")))).collect()
-}
-
-fn part_from_v0_3(part: old::Part) -> Result<proto::Part, ConvertError> {
-    let missing = |name: &str| ConvertError::new(name, "is required");
-    let kind = match (part.kind.as_deref(), &part) {
-        (Some(kind), _) => kind,
-        (None, old::Part { text: Some(_), .. }) => "text",
-        (None, old::Part { file: Some(_), .. }) => "file",
-        (None, old::Part { data: Some(_), .. }) => "data",
-        (None, _) => return Err(missing("kind")),
-    };
-    let mut new = proto::Part { metadata: part.metadata, ..Default::default() };
-    match kind {
-        "text" => new.content = Some(Content::Text(part.text.ok_or_else(|| missing("text"))?)),
-        "file" => {
-            let file = part.file.ok_or_else(|| missing("file"))?;
-            new.content = Some(match (file.bytes, file.uri) {
-                (Some(bytes), _) => Content::Raw(decoded(&bytes)?),
-                (None, Some(uri)) => Content::Url(uri),
-                (None, None) => return Err(ConvertError::new("file", "needs bytes or uri")),
-            });
-            new.media_type = file.mime_type;
-            new.filename = file.name;
-        }
-        "data" => {
-            let data = part.data.ok_or_else(|| missing("data"))?;
-            new.content = Some(Content::Data(unwrapped(data, &mut new.metadata)));
-        }
-        _ => return Err(ConvertError::new("kind", "must be \"text\", \"file\" or \"data\"")),
-    }
-    Ok(new)
-}
-
-fn decoded(base64: &str) -> Result<bytes::Bytes, ConvertError> {
-    let bytes = LAX_STANDARD.decode(base64).or_else(|_| LAX_URL_SAFE.decode(base64));
-    bytes.map(Into::into).map_err(|_| ConvertError::new("file.bytes", "is not base64"))
-}
-
-fn unwrapped(data: Value, metadata: &mut Option<proto::Struct>) -> Value {
-    let flagged = metadata.as_ref().and_then(|m| m.fields.get(WRAPPED)).and_then(|flag| flag.kind.as_ref());
-    if flagged != Some(&value::Kind::BoolValue(true)) {
-        return data;
-    }
-    let Some(value::Kind::StructValue(mut object)) = data.kind else { return data };
-    let Some(inner) = object.fields.remove("value") else {
-        return Value { kind: Some(value::Kind::StructValue(object)) };
-    };
-    if let Some(fields) = metadata.as_mut().map(|m| &mut m.fields) {
-        fields.remove(WRAPPED);
-    }
-    if metadata.as_ref().is_some_and(|m| m.fields.is_empty()) {
-        *metadata = None;
-    }
-    inner
-}
-
-fn part_to_v0_3(part: &proto::Part) -> Result<old::Part, ConvertError> {
-    let mut new = old::Part { metadata: part.metadata.clone(), ..Default::default() };
-    let file = || old::File { mime_type: part.media_type.clone(), name: part.filename.clone(), ..Default::default() };
-    let kind = match &part.content {
-        Some(Content::Text(text)) => {
-            new.text = Some(text.clone());
-            "text"
-        }
-        Some(Content::Raw(raw)) => {
-            new.file = Some(old::File { bytes: Some(STANDARD.encode(raw)), ..file() });
-            "file"
-        }
-        Some(Content::Url(url)) => {
-            new.file = Some(old::File { uri: Some(url.clone()), ..file() });
-            "file"
-        }
-        Some(Content::Data(data)) => {
-            new.data = Some(wrapped(data, &mut new.metadata));
-            "data"
-        }
-        None => return Err(ConvertError::new("", "has no content: A2A 0.3 cannot say that")),
-    };
-    new.kind = Some(kind.to_owned());
-    Ok(new)
-}
-
-fn wrapped(data: &Value, metadata: &mut Option<proto::Struct>) -> Value {
-    if matches!(data.kind, Some(value::Kind::StructValue(_))) {
-        return data.clone();
-    }
-    let flag = Value { kind: Some(value::Kind::BoolValue(true)) };
-    metadata.get_or_insert_default().fields.insert(WRAPPED.to_owned(), flag);
-    let fields = [("value".to_owned(), data.clone())].into();
-    Value { kind: Some(value::Kind::StructValue(proto::Struct { fields })) }
-}
-
-fn status_from_v0_3(old: old::TaskStatus) -> Result<proto::TaskStatus, ConvertError> {
-    let state = match old.state.as_str() {
-        "" => TaskState::Unspecified,
-        name => state_by_name(name)
-            .or_else(|| TaskState::from_str_name(name))
-            .ok_or_else(|| ConvertError::new("status.state", format!("{} is no state of A2A 0.3", quoted(name))))?,
-    };
-    let message = old.message.map(|m| message_from_v0_3(m).map_err(|e| e.inside("status.message")));
-    Ok(proto::TaskStatus { state: state.into(), message: message.transpose()?, timestamp: old.timestamp })
-}
-
-/// Text from a peer inside our own sentence: short, and without control characters.
-fn quoted(text: &str) -> String {
-    format!("{:?}", text.chars().take(40).collect::<String>())
-}
-
-fn status_to_v0_3(new: Option<&proto::TaskStatus>) -> Result<old::TaskStatus, ConvertError> {
-    let Some(new) = new else { return Ok(old::TaskStatus { state: "unknown".to_owned(), ..Default::default() }) };
-    let message = new.message.as_ref().map(|m| message_to_v0_3(m).map_err(|e| e.inside("status.message")));
-    Ok(old::TaskStatus {
-        state: state_name(new.state).to_owned(),
-        message: message.transpose()?,
-        timestamp: new.timestamp,
-    })
-}
-
-fn artifact_from_v0_3(old: old::Artifact) -> Result<proto::Artifact, ConvertError> {
-    Ok(proto::Artifact {
-        artifact_id: old.artifact_id,
-        name: old.name,
-        description: old.description,
-        parts: parts_from_v0_3(old.parts)?,
-        metadata: old.metadata,
-        extensions: old.extensions,
-    })
-}
-
-fn artifact_to_v0_3(new: &proto::Artifact) -> Result<old::Artifact, ConvertError> {
-    Ok(old::Artifact {
-        artifact_id: new.artifact_id.clone(),
-        name: new.name.clone(),
-        description: new.description.clone(),
-        parts: parts_to_v0_3(&new.parts)?,
-        metadata: new.metadata.clone(),
-        extensions: new.extensions.clone(),
-    })
-}
-
 /// Reads a 0.3 task.
 pub fn task_from_v0_3(json: &[u8]) -> Result<proto::Task, ConvertError> {
-    let old: old::Task = parse(json)?;
+    task(parse(json)?)
+}
+
+/// A 0.3 task in 1.0.
+pub(super) fn task(old: old::Task) -> Result<proto::Task, ConvertError> {
     let artifacts = old.artifacts.into_iter().enumerate();
     let history = old.history.into_iter().enumerate();
     Ok(proto::Task {
@@ -249,9 +59,14 @@ pub fn send_response_from_v0_3(
     json: &[u8],
     kind: Option<PayloadKind>,
 ) -> Result<proto::SendMessageResponse, ConvertError> {
-    let payload = match event_from_v0_3(json, kind)?.payload {
-        Some(Payload::Task(task)) => Sent::Task(task),
-        Some(Payload::Message(message)) => Sent::Message(message),
+    send_response(parse_event(json, kind)?)
+}
+
+/// The answer to a send in 1.0.
+pub(super) fn send_response(old: old::Event) -> Result<proto::SendMessageResponse, ConvertError> {
+    let payload = match old {
+        old::Event::Task(old) => Sent::Task(task(old)?),
+        old::Event::Message(old) => Sent::Message(message_from_v0_3(old)?),
         _ => return Err(ConvertError::new("kind", "must be \"task\" or \"message\"")),
     };
     Ok(proto::SendMessageResponse { payload: Some(payload) })
@@ -259,9 +74,14 @@ pub fn send_response_from_v0_3(
 
 /// Writes the result of a send for a 0.3 reader.
 pub fn send_response_to_v0_3(new: &proto::SendMessageResponse) -> Result<Box<RawValue>, ConvertError> {
+    raw(&sent(new)?)
+}
+
+/// The answer to a send in 0.3.
+pub(super) fn sent(new: &proto::SendMessageResponse) -> Result<old::Event, ConvertError> {
     match &new.payload {
-        Some(Sent::Task(task)) => raw(&task_to_v0_3(task)?),
-        Some(Sent::Message(message)) => raw(&message_to_v0_3(message)?),
+        Some(Sent::Task(task)) => task_to_v0_3(task).map(old::Event::Task),
+        Some(Sent::Message(message)) => message_to_v0_3(message).map(old::Event::Message),
         None => Err(ConvertError::new("", "has neither a task nor a message")),
     }
 }
@@ -269,35 +89,57 @@ pub fn send_response_to_v0_3(new: &proto::SendMessageResponse) -> Result<Box<Raw
 /// Reads one event of a 0.3 stream: a bare object of this kind if it is known, else one that its `kind`, or else its
 /// members, name.
 pub fn event_from_v0_3(json: &[u8], kind: Option<PayloadKind>) -> Result<proto::StreamResponse, ConvertError> {
+    event(parse_event(json, kind)?)
+}
+
+fn parse_event(json: &[u8], kind: Option<PayloadKind>) -> Result<old::Event, ConvertError> {
     let kind = match kind {
         Some(kind) => kind,
         None => kind_of(&parse(json)?)?,
     };
-    let payload = match kind {
-        PayloadKind::Task => Payload::Task(task_from_v0_3(json)?),
-        PayloadKind::Message => Payload::Message(message_from_v0_3(parse(json)?)?),
-        PayloadKind::StatusUpdate => {
-            let old: old::TaskStatusUpdateEvent = parse(json)?;
+    Ok(match kind {
+        PayloadKind::Task => old::Event::Task(parse(json)?),
+        PayloadKind::Message => old::Event::Message(parse(json)?),
+        PayloadKind::StatusUpdate => old::Event::StatusUpdate(parse(json)?),
+        PayloadKind::ArtifactUpdate => old::Event::ArtifactUpdate(parse(json)?),
+    })
+}
+
+/// A 0.3 event in 1.0.
+pub(super) fn event(old: old::Event) -> Result<proto::StreamResponse, ConvertError> {
+    let payload = match old {
+        old::Event::Task(old) => Payload::Task(task(old)?),
+        old::Event::Message(old) => Payload::Message(message_from_v0_3(old)?),
+        old::Event::StatusUpdate(mut old) => {
+            let status = status_from_v0_3(old.status)?;
+            let mut kept = Stash::new(SAID_IN_0_3);
+            if old.is_final != is_final(&status) {
+                kept.flag("final", old.is_final);
+            }
+            let before = old.metadata.clone();
+            kept.put_into(&mut old.metadata, before.as_ref());
             Payload::StatusUpdate(proto::TaskStatusUpdateEvent {
                 task_id: old.task_id,
                 context_id: old.context_id,
-                status: Some(status_from_v0_3(old.status)?),
+                status: Some(status),
                 metadata: old.metadata,
             })
         }
-        PayloadKind::ArtifactUpdate => {
-            let old: old::TaskArtifactUpdateEvent = parse(json)?;
-            Payload::ArtifactUpdate(proto::TaskArtifactUpdateEvent {
-                task_id: old.task_id,
-                context_id: old.context_id,
-                artifact: Some(artifact_from_v0_3(old.artifact).map_err(|e| e.inside("artifact"))?),
-                append: old.append,
-                last_chunk: old.last_chunk,
-                metadata: old.metadata,
-            })
-        }
+        old::Event::ArtifactUpdate(old) => Payload::ArtifactUpdate(proto::TaskArtifactUpdateEvent {
+            task_id: old.task_id,
+            context_id: old.context_id,
+            artifact: Some(artifact_from_v0_3(old.artifact).map_err(|e| e.inside("artifact"))?),
+            append: old.append,
+            last_chunk: old.last_chunk,
+            metadata: old.metadata,
+        }),
     };
     Ok(proto::StreamResponse { payload: Some(payload) })
+}
+
+/// What 0.3 clients wait for: the task has ended, or waits for its caller.
+fn is_final(status: &proto::TaskStatus) -> bool {
+    status.state().is_terminal() || status.state() == TaskState::InputRequired
 }
 
 fn kind_of(tag: &old::Tag) -> Result<PayloadKind, ConvertError> {
@@ -315,17 +157,21 @@ fn kind_of(tag: &old::Tag) -> Result<PayloadKind, ConvertError> {
 
 /// Writes one event for a 0.3 reader, without regard to what came before it; see [`StreamWriter`].
 pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, ConvertError> {
+    raw(&old_event(new)?)
+}
+
+/// An event in 0.3.
+pub(super) fn old_event(new: &proto::StreamResponse) -> Result<old::Event, ConvertError> {
     match &new.payload {
-        Some(Payload::Task(task)) => raw(&task_to_v0_3(task)?),
-        Some(Payload::Message(message)) => raw(&message_to_v0_3(message)?),
+        Some(Payload::Task(task)) => task_to_v0_3(task).map(old::Event::Task),
+        Some(Payload::Message(message)) => message_to_v0_3(message).map(old::Event::Message),
         Some(Payload::StatusUpdate(update)) => {
-            let (status, metadata) = (update.status.as_ref(), update.metadata.clone());
-            raw(&status_update_to_v0_3(&update.task_id, &update.context_id, status, metadata)?)
+            status_update(&update.task_id, &update.context_id, update.status.as_ref(), update.metadata.clone())
         }
         Some(Payload::ArtifactUpdate(update)) => {
             let artifact =
                 update.artifact.as_ref().map(artifact_to_v0_3).transpose().map_err(|e| e.inside("artifact"))?;
-            raw(&old::TaskArtifactUpdateEvent {
+            Ok(old::Event::ArtifactUpdate(old::TaskArtifactUpdateEvent {
                 kind: "artifact-update",
                 task_id: update.task_id.clone(),
                 context_id: update.context_id.clone(),
@@ -333,27 +179,31 @@ pub fn event_to_v0_3(new: &proto::StreamResponse) -> Result<Box<RawValue>, Conve
                 append: update.append,
                 last_chunk: update.last_chunk,
                 metadata: update.metadata.clone(),
-            })
+            }))
         }
         None => Err(ConvertError::new("", "has no payload")),
     }
 }
 
-/// An update that is final when the task has ended.
-fn status_update_to_v0_3(
+/// An update that is final when the task has ended or waits for its caller, unless a 0.3 agent said otherwise.
+fn status_update(
     task_id: &str,
     context_id: &str,
     status: Option<&proto::TaskStatus>,
-    metadata: Option<proto::Struct>,
-) -> Result<old::TaskStatusUpdateEvent, ConvertError> {
-    Ok(old::TaskStatusUpdateEvent {
+    mut metadata: Option<proto::Struct>,
+) -> Result<old::Event, ConvertError> {
+    let mut kept = Stash::take(SAID_IN_0_3, &mut metadata);
+    let something = !kept.is_empty();
+    let said = kept.take_flag("final");
+    kept.restore(&mut metadata, something);
+    Ok(old::Event::StatusUpdate(old::TaskStatusUpdateEvent {
         kind: "status-update",
         task_id: task_id.to_owned(),
         context_id: context_id.to_owned(),
         status: status_to_v0_3(status)?,
-        is_final: status.is_some_and(|status| status.state().is_terminal()),
+        is_final: said.unwrap_or(status.is_some_and(is_final)),
         metadata,
-    })
+    }))
 }
 
 /// Writes the answer to `tasks/list`.

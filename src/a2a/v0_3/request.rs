@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::types as old;
-use super::{ConvertError, push, raw, reply, state_by_name};
+use super::{ConvertError, parts, push, raw, state_by_name};
 use crate::operation::{Operation, Rpc};
 use crate::proto;
 
@@ -13,44 +13,51 @@ use crate::proto;
 /// # Errors
 /// What is wrong, with the path of the member in 0.3's spelling.
 pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertError> {
+    let request = match rpc {
+        Rpc::SendMessage | Rpc::SendStreamingMessage => old::Request::Send(Box::new(parse(params)?)),
+        Rpc::ListTasks => return Ok(Operation::ListTasks(list_request(parse(params)?)?)),
+        Rpc::CreatePushConfig => old::Request::SetPush(parse(params)?),
+        Rpc::GetExtendedAgentCard => old::Request::Card {},
+        _ => old::Request::Task(parse(params)?),
+    };
+    operation(rpc, request)
+}
+
+/// A 0.3 request as the operation that it is.
+///
+/// # Errors
+/// What is wrong, with the path of the member in 0.3's spelling.
+pub(super) fn operation(rpc: Rpc, request: old::Request) -> Result<Operation, ConvertError> {
+    let tenant = String::new();
+    let old = match request {
+        old::Request::Send(params) if rpc == Rpc::SendMessage => {
+            return Ok(Operation::SendMessage(send_request(*params)?));
+        }
+        old::Request::Send(params) => return Ok(Operation::SendStreamingMessage(send_request(*params)?)),
+        old::Request::SetPush(config) => {
+            return Ok(Operation::CreatePushConfig(push::push_config_from_v0_3(config)));
+        }
+        old::Request::Card {} => old::TaskParams::default(),
+        old::Request::Task(params) => params,
+    };
+    let (id, config) = (old.id, old.push_notification_config_id);
     Ok(match rpc {
-        Rpc::SendMessage => Operation::SendMessage(send_request(parse(params)?)?),
-        Rpc::SendStreamingMessage => Operation::SendStreamingMessage(send_request(parse(params)?)?),
-        Rpc::GetTask => {
-            let old::TaskParams { id, history_length, .. } = parse(params)?;
-            Operation::GetTask(proto::GetTaskRequest {
-                tenant: String::new(),
-                id,
-                history_length: limited(history_length),
-            })
-        }
-        Rpc::ListTasks => Operation::ListTasks(list_request(parse(params)?)?),
-        Rpc::CancelTask => {
-            let old::TaskParams { id, metadata, .. } = parse(params)?;
-            Operation::CancelTask(proto::CancelTaskRequest { tenant: String::new(), id, metadata })
-        }
-        Rpc::SubscribeToTask => {
-            let old::TaskParams { id, .. } = parse(params)?;
-            Operation::SubscribeToTask(proto::SubscribeToTaskRequest { tenant: String::new(), id })
-        }
-        Rpc::CreatePushConfig => Operation::CreatePushConfig(push::push_config_from_v0_3(parse(params)?)),
+        Rpc::CancelTask => Operation::CancelTask(proto::CancelTaskRequest { tenant, id, metadata: old.metadata }),
+        Rpc::SubscribeToTask => Operation::SubscribeToTask(proto::SubscribeToTaskRequest { tenant, id }),
         Rpc::GetPushConfig => {
-            let old::TaskParams { id: task_id, push_notification_config_id: id, .. } = parse(params)?;
-            Operation::GetPushConfig(proto::GetTaskPushNotificationConfigRequest { tenant: String::new(), task_id, id })
+            Operation::GetPushConfig(proto::GetTaskPushNotificationConfigRequest { tenant, task_id: id, id: config })
         }
-        Rpc::ListPushConfigs => {
-            let old::TaskParams { id: task_id, .. } = parse(params)?;
-            Operation::ListPushConfigs(proto::ListTaskPushNotificationConfigsRequest { task_id, ..Default::default() })
-        }
-        Rpc::GetExtendedAgentCard => Operation::GetExtendedAgentCard(proto::GetExtendedAgentCardRequest::default()),
-        Rpc::DeletePushConfig => {
-            let old::TaskParams { id: task_id, push_notification_config_id: id, .. } = parse(params)?;
-            Operation::DeletePushConfig(proto::DeleteTaskPushNotificationConfigRequest {
-                tenant: String::new(),
-                task_id,
-                id,
-            })
-        }
+        Rpc::ListPushConfigs => Operation::ListPushConfigs(proto::ListTaskPushNotificationConfigsRequest {
+            task_id: id,
+            ..Default::default()
+        }),
+        Rpc::GetExtendedAgentCard => Operation::GetExtendedAgentCard(proto::GetExtendedAgentCardRequest { tenant }),
+        Rpc::DeletePushConfig => Operation::DeletePushConfig(proto::DeleteTaskPushNotificationConfigRequest {
+            tenant,
+            task_id: id,
+            id: config,
+        }),
+        _ => Operation::GetTask(proto::GetTaskRequest { tenant, id, history_length: limited(old.history_length) }),
     })
 }
 
@@ -59,22 +66,32 @@ pub fn params_from_v0_3(rpc: Rpc, params: &[u8]) -> Result<Operation, ConvertErr
 /// # Errors
 /// A part without content, which 0.3 cannot say.
 pub fn params_to_v0_3(operation: &Operation) -> Result<Option<Box<RawValue>>, ConvertError> {
+    request(operation)?.as_ref().map(raw).transpose()
+}
+
+/// An operation as the request of 0.3 that it is; `None` where 0.3 has no such operation.
+///
+/// # Errors
+/// A part without content, which 0.3 cannot say.
+pub(super) fn request(operation: &Operation) -> Result<Option<old::Request>, ConvertError> {
     let task = |id: &str| old::TaskParams { id: id.to_owned(), ..Default::default() };
     let push_params =
         |task_id: &str, id: &str| old::TaskParams { push_notification_config_id: id.to_owned(), ..task(task_id) };
     let params = match operation {
-        Operation::SendMessage(r) | Operation::SendStreamingMessage(r) => raw(&send_params(r)?),
-        Operation::GetTask(r) => raw(&old::TaskParams { history_length: r.history_length, ..task(&r.id) }),
+        Operation::SendMessage(r) | Operation::SendStreamingMessage(r) => {
+            return Ok(Some(old::Request::Send(Box::new(send_params(r)?))));
+        }
+        Operation::CreatePushConfig(r) => return Ok(Some(old::Request::SetPush(push::push_config_to_v0_3(r)))),
+        Operation::GetExtendedAgentCard(_) => return Ok(Some(old::Request::Card {})),
         Operation::ListTasks(_) => return Ok(None),
-        Operation::CancelTask(r) => raw(&old::TaskParams { metadata: r.metadata.clone(), ..task(&r.id) }),
-        Operation::SubscribeToTask(r) => raw(&task(&r.id)),
-        Operation::CreatePushConfig(r) => raw(&push::push_config_to_v0_3(r)),
-        Operation::GetPushConfig(r) => raw(&push_params(&r.task_id, &r.id)),
-        Operation::ListPushConfigs(r) => raw(&task(&r.task_id)),
-        Operation::GetExtendedAgentCard(_) => raw(&serde_json::Map::new()),
-        Operation::DeletePushConfig(r) => raw(&push_params(&r.task_id, &r.id)),
+        Operation::GetTask(r) => old::TaskParams { history_length: r.history_length, ..task(&r.id) },
+        Operation::CancelTask(r) => old::TaskParams { metadata: r.metadata.clone(), ..task(&r.id) },
+        Operation::SubscribeToTask(r) => task(&r.id),
+        Operation::GetPushConfig(r) => push_params(&r.task_id, &r.id),
+        Operation::ListPushConfigs(r) => task(&r.task_id),
+        Operation::DeletePushConfig(r) => push_params(&r.task_id, &r.id),
     };
-    params.map(Some)
+    Ok(Some(old::Request::Task(params)))
 }
 
 /// Parses, and on failure says where: the path is only tracked in a second pass.
@@ -88,8 +105,11 @@ pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConvertError>
     })
 }
 
-fn send_request(params: old::MessageSendParams) -> Result<proto::SendMessageRequest, ConvertError> {
-    let message = params.message.map(|message| reply::message_from_v0_3(message).map_err(|e| e.inside("message")));
+fn send_request(mut params: old::MessageSendParams) -> Result<proto::SendMessageRequest, ConvertError> {
+    if let Some(config) = params.config {
+        params.metadata.get_or_insert_default().fields.entry("config".to_owned()).or_insert(config);
+    }
+    let message = params.message.map(|message| parts::message_from_v0_3(message).map_err(|e| e.inside("message")));
     Ok(proto::SendMessageRequest {
         tenant: String::new(),
         message: message.transpose()?,
@@ -138,9 +158,10 @@ fn list_request(old: old::ListTasksParams) -> Result<proto::ListTasksRequest, Co
 }
 
 fn send_params(request: &proto::SendMessageRequest) -> Result<old::MessageSendParams, ConvertError> {
-    let message = request.message.as_ref().map(|m| reply::message_to_v0_3(m).map_err(|e| e.inside("message")));
+    let message = request.message.as_ref().map(|m| parts::message_to_v0_3(m).map_err(|e| e.inside("message")));
     Ok(old::MessageSendParams {
         message: message.transpose()?,
+        config: None,
         configuration: request.configuration.as_ref().map(|c| old::MessageSendConfiguration {
             accepted_output_modes: c.accepted_output_modes.clone(),
             history_length: c.history_length,

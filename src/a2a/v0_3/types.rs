@@ -168,6 +168,9 @@ pub struct Tag {
 pub struct MessageSendParams {
     #[serde(default)]
     pub message: Option<Message>,
+    /// As RouteIQ's callers write it; no version of A2A has it.
+    #[serde(default, skip_serializing)]
+    pub config: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<MessageSendConfiguration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +180,8 @@ pub struct MessageSendParams {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageSendConfiguration {
-    #[serde(default, deserialize_with = "lax", alias = "accepted_output_modes", skip_serializing_if = "Vec::is_empty")]
+    /// Written even when it is empty, as most SDKs do: agents in use refuse a configuration without it.
+    #[serde(default, deserialize_with = "lax", alias = "accepted_output_modes")]
     pub accepted_output_modes: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "history_length")]
     pub history_length: Option<i32>,
@@ -263,4 +267,25 @@ pub struct ListTasksResult {
     pub next_page_token: String,
     pub page_size: i32,
     pub total_size: i32,
+}
+
+/// The request of an operation.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Request {
+    Send(Box<MessageSendParams>),
+    /// Everything about one task, and about a push config of it, but setting one.
+    Task(TaskParams),
+    SetPush(TaskPushNotificationConfig),
+    Card {},
+}
+
+/// One event of a stream, or the answer to a send.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    Task(Task),
+    Message(Message),
+    StatusUpdate(TaskStatusUpdateEvent),
+    ArtifactUpdate(TaskArtifactUpdateEvent),
 }

@@ -236,7 +236,7 @@ fn shown(routes: &Routes, caller: &Caller, id: &str, base: &str, status: StatusC
 pub(in crate::admin) fn card(routes: &Routes, agent: &Agent, base_url: &str) -> Value {
     let known = routes.doors.gateway.known_card(agent);
     let card = known.map_or_else(|| synthesised(agent.name(), &agent.settings.description), |card| (*card).clone());
-    let ours = rewritten(&card, &face(agent, base_url));
+    let ours = rewritten(&card, &face(&routes.doors.gateway, agent, base_url));
     let card = write_hybrid(&ours).unwrap_or_else(|_| write_v1(&ours));
     let mut card: Value = serde_json::from_slice(&card).unwrap_or_default();
     if card.get("url").is_none() {

@@ -18,9 +18,9 @@ use connectrpc::{
 use futures_util::StreamExt as _;
 use http_body_util::Full;
 
-use super::SERVICE;
+use super::MethodPath;
 use super::service::{Service, Ticket, Travelling, Written, WrittenBody};
-use crate::call::Form;
+use crate::call::{FileBytes, Form};
 use crate::config::Limits;
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -64,9 +64,12 @@ impl Connect {
     }
 }
 
+fn called(path: &str) -> Option<MethodPath<'_>> {
+    MethodPath::of(path.trim_start_matches('/'))
+}
+
 fn method(path: &str) -> Option<&'static Method> {
-    let name = path.trim_start_matches('/').strip_prefix(SERVICE)?;
-    Method::by_name(name)
+    called(path)?.method()
 }
 
 /// What the library has understood of a request.
@@ -80,15 +83,19 @@ struct Asked {
 impl Asked {
     async fn answer(self) -> Result<Written, ConnectError> {
         let Some(rpc) = self.rpc else { return Err(ConnectError::unimplemented("there is no such method")) };
-        self.service.answer(self.ticket, rpc, self.form).await.map_err(|error| connect_error(&error))
+        let version = self.form.version();
+        self.service.answer(self.ticket, rpc, self.form).await.map_err(|error| connect_error(&error, version))
     }
 }
 
 impl Dispatch {
     fn asked(&self, path: &str, context: &RequestContext, format: CodecFormat) -> Asked {
-        let form = match format {
-            CodecFormat::Proto => Form::Proto,
-            _ => Form::Json(Version::V1_0),
+        let version = called(path).map_or(Version::V1_0, |called| called.version);
+        let form = match (version, format) {
+            (Version::V1_0, CodecFormat::Proto) => Form::Proto,
+            (Version::V1_0, _) => Form::Json(version),
+            (Version::V0_3, CodecFormat::Proto) => Form::ProtoV0_3(FileBytes::Auto),
+            (Version::V0_3, _) => Form::ProtoJsonV0_3(FileBytes::Auto),
         };
         let rpc = method(path).map(|method| method.rpc);
         Asked { service: self.service.clone(), ticket: Ticket::of(context.extensions()), rpc, form }
@@ -126,10 +133,12 @@ impl Dispatcher for Dispatch {
         format: CodecFormat,
     ) -> Pending<Messages> {
         let asked = self.asked(path, &context, format);
+        let version = asked.form.version();
         Box::pin(async move {
             match asked.answer().await? {
                 Written { headers, body: WrittenBody::Stream(events) } => {
-                    let events = events.map(|event| event.map(EncodedBody::from).map_err(|e| connect_error(&e)));
+                    let failed = move |error: Error| connect_error(&error, version);
+                    let events = events.map(move |event| event.map(EncodedBody::from).map_err(failed));
                     let mut response = connectrpc::Response::new(events.boxed());
                     response.headers = headers;
                     Ok(response)
@@ -161,8 +170,8 @@ impl Dispatcher for Dispatch {
 }
 
 /// The same status as in gRPC, as Connect carries it.
-fn connect_error(error: &Error) -> ConnectError {
-    let status = status::of(error);
+fn connect_error(error: &Error, version: Version) -> ConnectError {
+    let status = status::of_in(error, version);
     let code = ErrorCode::from_grpc_code(status.code() as u32).unwrap_or(ErrorCode::Unknown);
     let detail = |(type_url, bytes): (String, Vec<u8>)| ErrorDetail {
         type_url,

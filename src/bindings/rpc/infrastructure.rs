@@ -33,7 +33,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Watchers of health at once; there is one for each load balancer and the like.
 const WATCHERS_MAX: usize = 64;
 /// The names under which health is asked for; the empty one is the whole process.
-const SERVICES: [&str; 2] = ["", "lf.a2a.v1.A2AService"];
+const SERVICES: [&str; 3] = ["", "lf.a2a.v1.A2AService", "a2a.v1.A2AService"];
 
 /// The routes of both.
 pub(in crate::bindings) fn router(gateway: &Arc<Gateway>, draining: &CancellationToken) -> Router {

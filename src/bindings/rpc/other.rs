@@ -8,7 +8,7 @@ use http::Method;
 
 use super::message::{self, Message};
 use super::service::Ticket;
-use super::{Protocol, framing, hand_over, refuse, unknown_type};
+use super::{MethodPath, Protocol, framing, hand_over, refuse, unknown_type};
 use crate::bindings::arrival::arrival;
 use crate::bindings::respond::{self, error_response, other_verb};
 use crate::bindings::{ADMIN_BODY_BYTES_MAX, Doors, closing, request};
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::operation::Version;
 
 /// The method of A2A in whose place answers are written: any that is unary.
-const IN_PLACE_OF: &str = "SendMessage";
+const IN_PLACE_OF: MethodPath<'static> = MethodPath { version: Version::V1_0, name: "SendMessage" };
 
 /// Serves one method: `answer` is called when its caller is known and its message is read.
 pub async fn serve(

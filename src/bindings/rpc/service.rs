@@ -1,4 +1,5 @@
-//! The one implementation of the A2A service, under gRPC, Connect and gRPC-Web alike: a line a method.
+//! The one implementation of the A2A services of both versions, under gRPC, Connect and gRPC-Web alike: a line a
+//! method.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -7,18 +8,21 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
 use http::HeaderMap;
+use http::header::USER_AGENT;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::bindings::arrival::Asked;
 use crate::bindings::exchange::{self, Admitted};
-use crate::call::{Content, Event, EventStream, ExtensionUri, Form, ReplyBody};
+use crate::call::{Content, Event, EventStream, ExtensionUri, FileBytes, Form, ReplyBody};
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
-use crate::operation::{Rpc, Version};
-use crate::proto;
+use crate::operation::Rpc;
+use crate::proto::{self, v0_3 as pb};
 use crate::wire::grpc::Encoded;
 use crate::wire::grpc::service::a2_a_service_server::A2AService;
+use crate::wire::grpc::service_v0_3::a2_a_service_server::A2AService as OldService;
+use crate::wire::proto::v0_3;
 use crate::wire::{json, proto as protobuf, status};
 
 /// A request on its way through the protocol's library, with which it travels to be taken once.
@@ -78,7 +82,7 @@ pub(super) enum WrittenBody {
 
 pub(super) type WrittenStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
-/// A2A 1.0, whatever the protocol around it.
+/// A2A, whatever the protocol around it.
 #[derive(Clone)]
 pub(super) struct Service {
     gateway: Arc<Gateway>,
@@ -98,11 +102,14 @@ impl Service {
             }
             Travelling::Refused(error) => return Err(error),
         };
-        let version = Version::V1_0;
+        let version = form.version();
+        let form = for_peer(form, &admitted.arrival.headers);
         let reply = exchange::exchange(&self.gateway, admitted, version, |arrival| {
             let limits = &arrival.settings.limits.json;
             let (operation, raw) = match form {
                 Form::Proto => protobuf::read_request(rpc, bytes, limits)?,
+                Form::ProtoV0_3(_) => v0_3::read_request(rpc, bytes, limits)?,
+                Form::ProtoJsonV0_3(_) => (v0_3::read_request_json(rpc, &bytes, limits)?, None),
                 Form::Json(_) => {
                     // First, for the scan trusts that it reads JSON.
                     let not_json = |_| Error::new(Kind::Parse, "the message must be one JSON object");
@@ -120,23 +127,48 @@ impl Service {
         Ok(Written { headers: ExtensionUri::header(&reply.meta.extensions, version).into_iter().collect(), body })
     }
 
-    async fn unary<I, O>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<Encoded<O>>, Status> {
+    async fn unary<I, O>(
+        &self,
+        rpc: Rpc,
+        form: Form,
+        request: Request<Encoded<I>>,
+    ) -> Result<Response<Encoded<O>>, Status> {
         let travelling = Ticket::of(request.extensions());
-        match self.answer(travelling, rpc, Form::Proto).await.map_err(|error| status::of(&error))? {
+        let failed = |error: Error| status::of_in(&error, form.version());
+        match self.answer(travelling, rpc, form).await.map_err(failed)? {
             Written { headers, body: WrittenBody::One(bytes) } => Ok(response(headers, Encoded::new(bytes))),
             Written { .. } => Err(Status::internal("a stream where one answer was expected")),
         }
     }
 
-    async fn streaming<I>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<GrpcStream>, Status> {
+    async fn streaming<I, O: 'static>(
+        &self,
+        rpc: Rpc,
+        form: Form,
+        request: Request<Encoded<I>>,
+    ) -> Result<Response<Events<O>>, Status> {
         let travelling = Ticket::of(request.extensions());
-        match self.answer(travelling, rpc, Form::Proto).await.map_err(|error| status::of(&error))? {
+        let failed = move |error: Error| status::of_in(&error, form.version());
+        match self.answer(travelling, rpc, form).await.map_err(failed)? {
             Written { headers, body: WrittenBody::Stream(events) } => {
-                let events = events.map(|event| event.map(Encoded::new).map_err(|error| status::of(&error)));
+                let events = events.map(move |event| event.map(Encoded::new).map_err(failed));
                 Ok(response(headers, events.boxed()))
             }
             Written { .. } => Err(Status::internal("one answer where a stream was expected")),
         }
+    }
+}
+
+/// What the bytes of files are to this caller of 0.3: the SDKs that run on Node have them as they are, all others that
+/// are known as base64.
+pub(in crate::bindings) fn for_peer(form: Form, headers: &HeaderMap) -> Form {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let files =
+        if agent.starts_with("grpc-node") || agent.starts_with("node") { FileBytes::Raw } else { FileBytes::Auto };
+    match form {
+        Form::ProtoV0_3(_) => Form::ProtoV0_3(files),
+        Form::ProtoJsonV0_3(_) => Form::ProtoJsonV0_3(files),
+        form => form,
     }
 }
 
@@ -153,46 +185,87 @@ fn written(events: EventStream) -> WrittenStream {
     events.map(move |event| event.and_then(bytes)).boxed()
 }
 
-type GrpcStream = Pin<Box<dyn Stream<Item = Result<Encoded<proto::StreamResponse>, Status>> + Send>>;
+type Events<T> = Pin<Box<dyn Stream<Item = Result<Encoded<T>, Status>> + Send>>;
 type Answer<T> = Result<Response<Encoded<T>>, Status>;
+type Stream1 = Events<proto::StreamResponse>;
+type Stream03 = Events<pb::StreamResponse>;
+const OLD: Form = Form::ProtoV0_3(FileBytes::Auto);
 
 #[rustfmt::skip]
 #[tonic::async_trait]
 impl A2AService for Service {
-    type SendStreamingMessageStream = GrpcStream;
-    type SubscribeToTaskStream = GrpcStream;
+    type SendStreamingMessageStream = Stream1;
+    type SubscribeToTaskStream = Stream1;
 
     async fn send_message(&self, request: Request<Encoded<proto::SendMessageRequest>>) -> Answer<proto::SendMessageResponse> {
-        self.unary(Rpc::SendMessage, request).await
+        self.unary(Rpc::SendMessage, Form::Proto, request).await
     }
-    async fn send_streaming_message(&self, request: Request<Encoded<proto::SendMessageRequest>>) -> Result<Response<GrpcStream>, Status> {
-        self.streaming(Rpc::SendStreamingMessage, request).await
+    async fn send_streaming_message(&self, request: Request<Encoded<proto::SendMessageRequest>>) -> Result<Response<Stream1>, Status> {
+        self.streaming(Rpc::SendStreamingMessage, Form::Proto, request).await
     }
     async fn get_task(&self, request: Request<Encoded<proto::GetTaskRequest>>) -> Answer<proto::Task> {
-        self.unary(Rpc::GetTask, request).await
+        self.unary(Rpc::GetTask, Form::Proto, request).await
     }
     async fn list_tasks(&self, request: Request<Encoded<proto::ListTasksRequest>>) -> Answer<proto::ListTasksResponse> {
-        self.unary(Rpc::ListTasks, request).await
+        self.unary(Rpc::ListTasks, Form::Proto, request).await
     }
     async fn cancel_task(&self, request: Request<Encoded<proto::CancelTaskRequest>>) -> Answer<proto::Task> {
-        self.unary(Rpc::CancelTask, request).await
+        self.unary(Rpc::CancelTask, Form::Proto, request).await
     }
-    async fn subscribe_to_task(&self, request: Request<Encoded<proto::SubscribeToTaskRequest>>) -> Result<Response<GrpcStream>, Status> {
-        self.streaming(Rpc::SubscribeToTask, request).await
+    async fn subscribe_to_task(&self, request: Request<Encoded<proto::SubscribeToTaskRequest>>) -> Result<Response<Stream1>, Status> {
+        self.streaming(Rpc::SubscribeToTask, Form::Proto, request).await
     }
     async fn create_task_push_notification_config(&self, request: Request<Encoded<proto::TaskPushNotificationConfig>>) -> Answer<proto::TaskPushNotificationConfig> {
-        self.unary(Rpc::CreatePushConfig, request).await
+        self.unary(Rpc::CreatePushConfig, Form::Proto, request).await
     }
     async fn get_task_push_notification_config(&self, request: Request<Encoded<proto::GetTaskPushNotificationConfigRequest>>) -> Answer<proto::TaskPushNotificationConfig> {
-        self.unary(Rpc::GetPushConfig, request).await
+        self.unary(Rpc::GetPushConfig, Form::Proto, request).await
     }
     async fn list_task_push_notification_configs(&self, request: Request<Encoded<proto::ListTaskPushNotificationConfigsRequest>>) -> Answer<proto::ListTaskPushNotificationConfigsResponse> {
-        self.unary(Rpc::ListPushConfigs, request).await
+        self.unary(Rpc::ListPushConfigs, Form::Proto, request).await
     }
     async fn get_extended_agent_card(&self, request: Request<Encoded<proto::GetExtendedAgentCardRequest>>) -> Answer<proto::AgentCard> {
-        self.unary(Rpc::GetExtendedAgentCard, request).await
+        self.unary(Rpc::GetExtendedAgentCard, Form::Proto, request).await
     }
     async fn delete_task_push_notification_config(&self, request: Request<Encoded<proto::DeleteTaskPushNotificationConfigRequest>>) -> Answer<()> {
-        self.unary(Rpc::DeletePushConfig, request).await
+        self.unary(Rpc::DeletePushConfig, Form::Proto, request).await
+    }
+}
+
+#[rustfmt::skip]
+#[tonic::async_trait]
+impl OldService for Service {
+    type SendStreamingMessageStream = Stream03;
+    type TaskSubscriptionStream = Stream03;
+
+    async fn send_message(&self, request: Request<Encoded<pb::SendMessageRequest>>) -> Answer<pb::SendMessageResponse> {
+        self.unary(Rpc::SendMessage, OLD, request).await
+    }
+    async fn send_streaming_message(&self, request: Request<Encoded<pb::SendMessageRequest>>) -> Result<Response<Stream03>, Status> {
+        self.streaming(Rpc::SendStreamingMessage, OLD, request).await
+    }
+    async fn get_task(&self, request: Request<Encoded<pb::GetTaskRequest>>) -> Answer<pb::Task> {
+        self.unary(Rpc::GetTask, OLD, request).await
+    }
+    async fn cancel_task(&self, request: Request<Encoded<pb::CancelTaskRequest>>) -> Answer<pb::Task> {
+        self.unary(Rpc::CancelTask, OLD, request).await
+    }
+    async fn task_subscription(&self, request: Request<Encoded<pb::TaskSubscriptionRequest>>) -> Result<Response<Stream03>, Status> {
+        self.streaming(Rpc::SubscribeToTask, OLD, request).await
+    }
+    async fn create_task_push_notification_config(&self, request: Request<Encoded<pb::CreateTaskPushNotificationConfigRequest>>) -> Answer<pb::TaskPushNotificationConfig> {
+        self.unary(Rpc::CreatePushConfig, OLD, request).await
+    }
+    async fn get_task_push_notification_config(&self, request: Request<Encoded<pb::GetTaskPushNotificationConfigRequest>>) -> Answer<pb::TaskPushNotificationConfig> {
+        self.unary(Rpc::GetPushConfig, OLD, request).await
+    }
+    async fn list_task_push_notification_config(&self, request: Request<Encoded<pb::ListTaskPushNotificationConfigRequest>>) -> Answer<pb::ListTaskPushNotificationConfigResponse> {
+        self.unary(Rpc::ListPushConfigs, OLD, request).await
+    }
+    async fn get_agent_card(&self, request: Request<Encoded<pb::GetAgentCardRequest>>) -> Answer<pb::AgentCard> {
+        self.unary(Rpc::GetExtendedAgentCard, OLD, request).await
+    }
+    async fn delete_task_push_notification_config(&self, request: Request<Encoded<pb::DeleteTaskPushNotificationConfigRequest>>) -> Answer<()> {
+        self.unary(Rpc::DeletePushConfig, OLD, request).await
     }
 }

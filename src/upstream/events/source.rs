@@ -4,21 +4,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use tonic::{Code, Streaming};
 
-use crate::call::Event;
+use crate::call::{Event, FileBytes};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind, Sent};
-use crate::operation::Version;
+use crate::operation::{Rpc, Version};
 use crate::outbound::ReplyBody;
-use crate::proto::StreamResponse;
+use crate::upstream::Upstream;
 use crate::upstream::failure::of_body;
-use crate::upstream::{Upstream, grpc};
+use crate::upstream::grpc::{self, GrpcDecode};
 use crate::wire::body::{Budget, Passing};
 use crate::wire::grpc::Encoded;
 use crate::wire::jsonrpc::{self, Outcome};
+use crate::wire::proto::v0_3;
 use crate::wire::sse::{EventTooLarge, SseReader};
 use crate::wire::{json, proto, status};
 
@@ -31,6 +34,8 @@ pub(in crate::upstream) enum Source {
     One(Option<Box<Event>>),
     Sse(Box<Sse>),
     Grpc(Box<Grpc>),
+    /// Made of answers to unary calls; it minds its own silence.
+    Unfolded(BoxStream<'static, Result<Event, Error>>),
 }
 
 /// Why there is no next event.
@@ -49,6 +54,8 @@ pub(in crate::upstream) enum Decode {
     JsonRpc { id: Bytes, version: Version },
     /// Each is a bare `StreamResponse`, or an error (A2A 11.7).
     Rest,
+    /// The same of 0.3, in answer to this operation.
+    RestV0_3 { rpc: Rpc, files: FileBytes },
 }
 
 pub(in crate::upstream) struct Sse {
@@ -63,7 +70,8 @@ pub(in crate::upstream) struct Sse {
 }
 
 pub(in crate::upstream) struct Grpc {
-    events: Streaming<Encoded<StreamResponse>>,
+    events: Streaming<Encoded<()>>,
+    decode: GrpcDecode,
     /// What of the next event has come.
     passing: Arc<Mutex<Passing>>,
     unread: Option<Bytes>,
@@ -86,12 +94,13 @@ impl Source {
     }
 
     pub(in crate::upstream) fn grpc(
-        events: Streaming<Encoded<StreamResponse>>,
+        events: Streaming<Encoded<()>>,
         passing: Arc<Mutex<Passing>>,
+        decode: GrpcDecode,
         upstream: &Upstream,
     ) -> Self {
         let limits = upstream.settings.limits.json;
-        Self::Grpc(Box::new(Grpc { events, passing, unread: None, limits, budget: upstream.budget.clone() }))
+        Self::Grpc(Box::new(Grpc { events, decode, passing, unread: None, limits, budget: upstream.budget.clone() }))
     }
 
     /// The next event, or none at the end; nothing may be silent for longer than `idle`, comments counting as life. May
@@ -101,6 +110,7 @@ impl Source {
             Self::One(event) => Ok(event.take().map(|event| *event)),
             Self::Sse(sse) => sse.next(idle).await,
             Self::Grpc(grpc) => grpc.next(idle).await,
+            Self::Unfolded(events) => events.next().await.transpose().map_err(Broken::Content),
         }
     }
 }
@@ -139,6 +149,10 @@ impl Sse {
                 Outcome::Error(error) => Err(error),
                 Outcome::Result(result) => json::read_event(*version, result, &self.limits),
             },
+            Decode::RestV0_3 { rpc, files } => {
+                let event = v0_3::read_event_json(data, &self.limits, *files);
+                event.map_err(|unusable| status::v0_3::read_json(None, data, *rpc).unwrap_or(unusable))
+            }
             Decode::Rest => {
                 let not_json = || Error::new(Kind::InvalidAgentResponse, "an event of the agent is no JSON object");
                 json::is_object(data).map_err(|_| not_json())?;
@@ -160,7 +174,7 @@ impl Grpc {
                     self.unread = Some(message.bytes);
                 }
                 Err(status) => {
-                    let error = grpc::of_status(&status);
+                    let error = grpc::of_status(&status, self.decode.version, self.decode.rpc);
                     // An agent that goes away breaks off; all else is what it says.
                     let is_off = status.code() == Code::Unavailable || error.kind() == Kind::UpstreamUnavailable;
                     return Err(if is_off { Broken::Off(error.sent_is(Sent::Sent)) } else { Broken::Content(error) });
@@ -168,7 +182,11 @@ impl Grpc {
             }
         }
         let data = held(&mut self.unread, &self.budget).await?;
-        proto::read_event(data, &self.limits).map(Some).map_err(Broken::Content)
+        let event = match self.decode.version {
+            Version::V1_0 => proto::read_event(data, &self.limits),
+            Version::V0_3 => v0_3::read_event(data, &self.limits, self.decode.files),
+        };
+        event.map(Some).map_err(Broken::Content)
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Field {
     /// The number under which it must be the only one: members of a oneof share theirs.
     place: u32,
     is_repeated: bool,
+    /// Peers differ in what its bytes mean, so they are not forwarded.
+    is_ambiguous: bool,
     /// The shape of the message that it holds.
     inner: Option<u8>,
 }
@@ -78,6 +80,7 @@ pub(super) fn scan(bytes: &[u8], shape: u8, limits: &JsonLimits) -> Result<bool,
         }
         let shape = &shapes::SHAPES[usize::from(frame.shape)];
         let Some(field) = shape.fields.iter().find(|field| field.number == number) else { continue };
+        canonical &= !field.is_ambiguous;
         if !field.is_repeated && !shape.is_free {
             let place = 1 << (field.place % 64);
             canonical &= frame.seen & place == 0;

@@ -31,13 +31,17 @@ impl Scan<'_> {
             (Some(name), Version::V1_0) => Some(TaskState::from_str_name(name).ok_or(Unclear)?),
             (Some(name), Version::V0_3) => Some(v0_3::state_by_name(name).ok_or(Unclear)?),
         };
+        let state_at = self.text(Slot::Timestamp).and_then(wkt::micros_of);
+        if version == Version::V1_0 && self.is_present(Slot::Timestamp) {
+            // Readers of 1.0 refuse what is no time, and a time without a zone. In 0.3 it is a text like any other.
+            self.text(Slot::Timestamp).filter(|time| state_at.is_some() && wkt::has_zone(time)).ok_or(Unclear)?;
+        }
         Ok(Peek {
             kind,
             task_id: self.plain(id_slot)?.map(str::to_owned),
             context_id: self.plain(Slot::ContextId)?.map(str::to_owned),
             state,
-            // One that is not readable is no reason to decode: whoever needs it takes the time of arrival.
-            state_at: self.text(Slot::Timestamp).and_then(wkt::micros_of),
+            state_at,
             is_final: self.values[Slot::Final as usize] == Some(b"true"),
         })
     }

@@ -281,11 +281,39 @@ pub fn request_shape(rpc: Rpc, version: Version) -> &'static Shape {
 }
 
 static STATUS: Shape = Shape { members: &[kept("state", Slot::State), kept("timestamp", Slot::Timestamp)] };
-static TASK: Shape =
-    Shape { members: &[kept("id", Slot::TaskId), kept("contextId", Slot::ContextId), inside("status", &STATUS)] };
-static MESSAGE: Shape = Shape { members: &[kept("taskId", Slot::TaskId), kept("contextId", Slot::ContextId)] };
-static UPDATE: Shape =
-    Shape { members: &[kept("taskId", Slot::TaskId), kept("contextId", Slot::ContextId), inside("status", &STATUS)] };
+/// A part of 1.0; what says its kind, or is called a file, is one of 0.3 in the wrong place.
+static PART: Shape = Shape { members: &[foreign("kind"), foreign("file")] };
+static SAID: Shape = Shape { members: &[foreign("kind"), inside("parts", &PART)] };
+static STATUS_V1: Shape =
+    Shape { members: &[kept("state", Slot::State), kept("timestamp", Slot::Timestamp), inside("message", &SAID)] };
+static TASK: Shape = Shape {
+    members: &[
+        kept("id", Slot::TaskId),
+        kept("contextId", Slot::ContextId),
+        inside("status", &STATUS_V1),
+        inside("artifacts", &SAID),
+        inside("history", &SAID),
+        foreign("kind"),
+    ],
+};
+static MESSAGE: Shape = Shape {
+    members: &[
+        kept("taskId", Slot::TaskId),
+        kept("contextId", Slot::ContextId),
+        inside("parts", &PART),
+        foreign("kind"),
+    ],
+};
+static UPDATE: Shape = Shape {
+    members: &[
+        kept("taskId", Slot::TaskId),
+        kept("contextId", Slot::ContextId),
+        inside("status", &STATUS_V1),
+        inside("artifact", &SAID),
+        foreign("kind"),
+        foreign("final"),
+    ],
+};
 /// SendMessageResponse and StreamResponse.
 static WRAPPED: Shape = Shape {
     members: &[
@@ -318,6 +346,11 @@ static BARE_TASK_0_3: Shape = Shape {
 };
 static PUSH_ANSWER: Shape = Shape { members: &[kept("taskId", Slot::TaskId)] };
 static FREE: Shape = Shape { members: &[] };
+
+/// Of which nothing matters but its bounds.
+pub fn free_shape() -> &'static Shape {
+    &FREE
+}
 
 /// The members of an answer that the record reads.
 pub fn answer_shape(rpc: Rpc, version: Version) -> &'static Shape {

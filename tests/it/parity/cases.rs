@@ -191,12 +191,15 @@ fn states() -> Vec<Case> {
         ("auth required", "TASK_STATE_AUTH_REQUIRED"),
         ("rejected", "TASK_STATE_REJECTED"),
         ("failed", "TASK_STATE_FAILED"),
-        ("submitted", "TASK_STATE_SUBMITTED"),
     ] {
         let mut ended = task(state);
         ended["status"]["message"] = json!({ "messageId": "s-1", "role": "ROLE_AGENT", "parts": [{ "text": "why" }] });
         cases.push(case(name, Rpc::SendMessage, hi(), One(json!({ "task": ended }))));
     }
+    // A caller who waits would be made to wait.
+    let mut at_once = hi();
+    at_once["configuration"] = json!({ "returnImmediately": true });
+    cases.push(case("submitted", Rpc::SendMessage, at_once, One(json!({ "task": task("TASK_STATE_SUBMITTED") }))));
     for (name, state) in
         [("a stream that waits", "TASK_STATE_INPUT_REQUIRED"), ("a stream that fails", "TASK_STATE_FAILED")]
     {

@@ -93,6 +93,14 @@ def text_of(message: Message) -> str:
     return ''.join(p.root.text for p in message.parts if isinstance(p.root, TextPart))
 
 
+def received(message: Message) -> list[Part]:
+    """Returns the file parts of `message`, and a text that says which bytes they hold."""
+    files = [part for part in message.parts if isinstance(part.root, FilePart)]
+    encoded = [getattr(part.root.file, 'bytes', '') for part in files]
+    body = b''.join(base64.b64decode(text) for text in encoded)
+    return [*files, text_part(f'received {len(body)} bytes: {body[:8].hex()}')]
+
+
 def error_named(name: str) -> ServerError:
     """Returns the A2A error called `name`, with or without the suffix "Error"."""
     name = name.strip().removesuffix('Error') + 'Error'
@@ -150,6 +158,9 @@ class Executor(AgentExecutor):
                 return
         if chunks := re.match(r'chunks-(\d+)-(\d+)-(\d+)-', message_id):
             await self._stream_chunks(task, *map(int, chunks.groups()))
+        elif message_id.startswith('file-'):
+            await task.add_artifact(received(message), artifact_id='a1', name='out')
+            await task.complete()
         elif message_id.startswith('input-'):
             # A2A 0.3 ends the stream of an interrupted task, so this update is final.
             await task.requires_input(say('more input please'), final=True)

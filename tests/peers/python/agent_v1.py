@@ -96,6 +96,13 @@ def text_of(message: Message) -> str:
     return ''.join(part.text for part in message.parts)
 
 
+def received(message: Message) -> list[Part]:
+    """Returns the file parts of `message`, and a text that says which bytes they hold."""
+    files = [part for part in message.parts if part.WhichOneof('content') in ('raw', 'url')]
+    body = b''.join(part.raw for part in files)
+    return [*files, Part(text=f'received {len(body)} bytes: {body[:8].hex()}')]
+
+
 def error_named(name: str) -> A2AError:
     """Returns the A2A error called `name`, with or without the suffix "Error"."""
     error = ERRORS.get(name.strip().removesuffix('Error'))
@@ -148,6 +155,9 @@ class Executor(AgentExecutor):
                 return
         if chunks := re.match(r'chunks-(\d+)-(\d+)-(\d+)-', message_id):
             await self._stream_chunks(task, *map(int, chunks.groups()))
+        elif message_id.startswith('file-'):
+            await task.add_artifact(received(message), artifact_id='a1', name='out')
+            await task.complete()
         elif message_id.startswith('input-'):
             await task.requires_input(say('more input please'))
         elif message_id.startswith('reject-'):

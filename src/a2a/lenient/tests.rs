@@ -1,0 +1,1 @@
+//! What peers were seen to write.
