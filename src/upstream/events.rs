@@ -13,6 +13,7 @@ use super::exchange::Exchange;
 use crate::call::{Call, Event, PayloadKind, Peek};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::proto::TaskState;
+use crate::wire::content;
 
 mod retold;
 mod source;
@@ -25,6 +26,8 @@ pub(super) struct Events {
     source: Source,
     idle: Duration,
     first: Option<Event>,
+    /// What was put first, until the agent has said something.
+    put: Option<Event>,
     watch: Watch,
     retold: Retold,
     done: bool,
@@ -58,14 +61,16 @@ impl Events {
             source,
             idle: exchange.patience.idle,
             first: None,
+            put: None,
             watch: Watch::new(exchange.call),
             retold: Retold::new(exchange.endpoint.dialect.stream_text, limit),
             done: false,
         }
     }
 
-    /// An event to yield before the agent's own.
+    /// An event to yield before the agent's own. If the agent begins by saying the same, that is left out.
     pub(super) fn put_first(&mut self, event: Event) {
+        self.put = Some(event.clone());
         self.first = Some(event);
     }
 
@@ -83,7 +88,12 @@ impl Events {
         }
         let item = match self.first.take() {
             Some(event) => Some(Ok(event)),
-            None => self.pull().await.transpose(),
+            None => match self.pull().await.transpose() {
+                Some(Ok(event)) if self.put.take().is_some_and(|put| says_the_same(put, &event)) => {
+                    self.pull().await.transpose()
+                }
+                item => item,
+            },
         };
         let item = match item {
             Some(Ok(event)) => Some(self.watch.check(&event.peek).and_then(|()| self.retold.once(event))),
@@ -104,6 +114,15 @@ impl Events {
             Err(Broken::Off(error) | Broken::Content(error)) => Err(error),
         }
     }
+}
+
+/// Whether the agent's event is what was put before it. It is asked once a stream.
+fn says_the_same(put: Event, event: &Event) -> bool {
+    if event.peek.kind != Some(PayloadKind::Task) {
+        return false;
+    }
+    let typed = content::typed_stream_event;
+    typed(put).ok().zip(typed(event.clone()).ok()).is_some_and(|(put, said)| put == said)
 }
 
 impl Watch {

@@ -27,6 +27,7 @@ mod own_tls;
 mod owned;
 mod ownership;
 mod parity;
+mod properties;
 mod protojson;
 mod registry;
 mod replicas;

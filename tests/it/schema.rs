@@ -11,6 +11,7 @@ use switchboard::proto::DESCRIPTOR_SET;
 use crate::support::peers;
 
 const FILE: &str = "lf/a2a/v1/a2a.proto";
+const FILE_0_3: &str = "a2a/v1/a2a.proto";
 
 fn pool() -> DescriptorPool {
     DescriptorPool::decode(DESCRIPTOR_SET).expect("our own descriptor set")
@@ -33,24 +34,26 @@ fn is_byte_for_byte_the_schema_of_the_python_sdk() {
     if peers::python_is_off() {
         return;
     }
-    let answer = peers::oracle().lock().unwrap().ask(&json!({ "op": "descriptor" }));
-    let published = base64::engine::general_purpose::STANDARD.decode(answer["binary"].as_str().unwrap()).unwrap();
-    let set = DynamicMessage::decode(
-        pool().get_message_by_name("google.protobuf.FileDescriptorSet").expect("it is imported"),
-        DESCRIPTOR_SET,
-    )
-    .unwrap();
-    let files = set.get_field_by_name("file").unwrap();
-    let ours = files.as_list().unwrap().iter().find_map(|file| {
-        let file = file.as_message()?;
-        (file.get_field_by_name("name")?.as_str()? == FILE).then(|| file.encode_to_vec())
-    });
-    let ours = comparable(&pool(), &ours.expect("our file is in the set"));
-    let theirs = comparable(&pool(), &published);
-    assert!(ours.len() > 5_000, "the comparison has something to compare");
-    assert!(ours == theirs, "our schema differs from the published one: {} and {} bytes", ours.len(), theirs.len());
-    let published = FileDescriptorProto::decode(&published[..]).unwrap();
-    assert_eq!(published.package(), "lf.a2a.v1");
+    for (version, file, package) in [("1.0", FILE, "lf.a2a.v1"), ("0.3", FILE_0_3, "a2a.v1")] {
+        let answer = peers::oracle().lock().unwrap().ask(&json!({ "op": "descriptor", "version": version }));
+        let published = base64::engine::general_purpose::STANDARD.decode(answer["binary"].as_str().unwrap()).unwrap();
+        let set = DynamicMessage::decode(
+            pool().get_message_by_name("google.protobuf.FileDescriptorSet").expect("it is imported"),
+            DESCRIPTOR_SET,
+        )
+        .unwrap();
+        let files = set.get_field_by_name("file").unwrap();
+        let ours = files.as_list().unwrap().iter().find_map(|found| {
+            let found = found.as_message()?;
+            (found.get_field_by_name("name")?.as_str()? == file).then(|| found.encode_to_vec())
+        });
+        let ours = comparable(&pool(), &ours.expect("our file is in the set"));
+        let theirs = comparable(&pool(), &published);
+        assert!(ours.len() > 5_000, "the comparison has something to compare");
+        assert!(ours == theirs, "{file} differs from the published one: {} and {} bytes", ours.len(), theirs.len());
+        let published = FileDescriptorProto::decode(&published[..]).unwrap();
+        assert_eq!(published.package(), package);
+    }
 }
 
 #[test]
@@ -73,4 +76,23 @@ fn has_a_row_for_every_rpc_with_its_path() {
         assert_eq!(tenant.as_str(), Some(format!("/{{tenant}}{path}").as_str()));
         assert_eq!(rpc.is_server_streaming(), row.streams, "{}", row.name);
     }
+}
+
+#[test]
+fn has_the_rpcs_and_paths_of_0_3() {
+    let pool = pool();
+    let http = pool.get_extension_by_name("google.api.http").unwrap();
+    let service = pool.get_service_by_name("a2a.v1.A2AService").unwrap();
+    let mut known = 0;
+    for row in METHODS.iter().filter(|row| row.rpc_0_3.is_some()) {
+        let rpc = service.methods().find(|rpc| Some(rpc.name()) == row.rpc_0_3).expect("the schema has it");
+        let options = rpc.options();
+        let Value::Message(rule) = options.get_extension(&http).into_owned() else { panic!("no http rule") };
+        let (verb, path) = row.http_0_3.clone().expect("it has a path");
+        let field = verb.as_str().to_ascii_lowercase();
+        assert_eq!(rule.get_field_by_name(&field).unwrap().as_str(), Some(path), "{}", row.name);
+        assert_eq!(rpc.is_server_streaming(), row.streams, "{}", row.name);
+        known += 1;
+    }
+    assert_eq!(known, service.methods().len(), "and no other");
 }

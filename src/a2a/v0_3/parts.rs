@@ -24,7 +24,7 @@ const LAX_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(super) fn message_from_v0_3(mut old: old::Message) -> Result<proto::Message, ConvertError> {
-    let mut stash = Stash::take(SAID_IN_1_0, &mut old.metadata);
+    let mut stash = Stash::take(SAID_IN_1_0, &mut old.metadata, &["role", "referenceTaskIds"]);
     let something = !stash.is_empty();
     let role = match old.role.as_str() {
         _ if stash.take_text("role").is_some() => proto::Role::Unspecified,
@@ -87,7 +87,12 @@ fn part_from_v0_3(mut part: old::Part) -> Result<proto::Part, ConvertError> {
         (None, old::Part { data: Some(_), .. }) => "data".to_owned(),
         (None, _) => return Err(missing("kind")),
     };
-    let mut stash = Stash::take(SAID_IN_1_0, &mut part.metadata);
+    let kept: &[&str] = match kind.as_str() {
+        "text" => &["mediaType", "filename"],
+        "data" => &["mediaType", "filename", "isObject", "wrapped"],
+        _ => &[],
+    };
+    let mut stash = Stash::take(SAID_IN_1_0, &mut part.metadata, kept);
     let mut something = !stash.is_empty();
     let mut new = proto::Part {
         media_type: stash.take_text("mediaType").unwrap_or_default(),
@@ -117,6 +122,10 @@ fn part_from_v0_3(mut part: old::Part) -> Result<proto::Part, ConvertError> {
             let is_object = stash.take_flag("isObject") == Some(true);
             let (data, unwrapped) = if is_object { (data, false) } else { unwrapped(data, &mut part.metadata) };
             something |= unwrapped;
+            // The peer had something of its own where the mark was.
+            if let Some(own) = stash.take_value("wrapped") {
+                part.metadata.get_or_insert_default().fields.insert(WRAPPED.to_owned(), own);
+            }
             new.content = Some(Content::Data(data));
         }
         _ => return Err(ConvertError::new("kind", "must be \"text\", \"file\" or \"data\"")),
@@ -154,7 +163,8 @@ fn unwrapped(data: Value, metadata: &mut Option<proto::Struct>) -> (Value, bool)
 fn part_to_v0_3(part: &proto::Part) -> Result<old::Part, ConvertError> {
     let mut new = old::Part::default();
     let mut metadata = part.metadata.clone();
-    let mut kept = Stash::take(SAID_IN_0_3, &mut metadata);
+    let is_raw = matches!(part.content, Some(Content::Raw(_)));
+    let mut kept = Stash::take(SAID_IN_0_3, &mut metadata, if is_raw { &["uri"] } else { &[] });
     let something = !kept.is_empty();
     let uri = kept.take_text("uri");
     kept.restore(&mut metadata, something);
@@ -185,7 +195,11 @@ fn part_to_v0_3(part: &proto::Part) -> Result<old::Part, ConvertError> {
                 // It is marked as wrapped, and is an object by itself.
                 stash.flag("isObject", true);
             }
+            let own = metadata.as_ref().and_then(|metadata| metadata.fields.get(WRAPPED)).cloned();
             new.data = Some(wrapped(data, &mut metadata));
+            if let Some(own) = own.filter(|_| !matches!(data.kind, Some(value::Kind::StructValue(_)))) {
+                stash.value("wrapped", own);
+            }
             "data"
         }
         None => return Err(ConvertError::new("", "has no content: A2A 0.3 cannot say that")),

@@ -192,7 +192,7 @@ fn status_update(
     status: Option<&proto::TaskStatus>,
     mut metadata: Option<proto::Struct>,
 ) -> Result<old::Event, ConvertError> {
-    let mut kept = Stash::take(SAID_IN_0_3, &mut metadata);
+    let mut kept = Stash::take(SAID_IN_0_3, &mut metadata, &["final"]);
     let something = !kept.is_empty();
     let said = kept.take_flag("final");
     kept.restore(&mut metadata, something);

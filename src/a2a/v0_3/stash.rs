@@ -16,8 +16,8 @@ const OWN: &str = "own";
 /// There was metadata, and it was empty.
 const EMPTY: &str = "emptyMetadata";
 /// All that ours can have.
-const MEMBERS: [&str; 9] =
-    [OWN, EMPTY, "mediaType", "filename", "uri", "role", "final", "isObject", "referenceTaskIds"];
+const MEMBERS: [&str; 10] =
+    [OWN, EMPTY, "mediaType", "filename", "uri", "role", "final", "isObject", "wrapped", "referenceTaskIds"];
 
 /// What was put aside.
 #[derive(Debug, PartialEq)]
@@ -40,6 +40,14 @@ impl Stash {
 
     pub(super) fn flag(&mut self, name: &str, flag: bool) {
         self.members.insert(name.to_owned(), kind(value::Kind::BoolValue(flag)));
+    }
+
+    pub(super) fn value(&mut self, name: &str, value: Value) {
+        self.members.insert(name.to_owned(), value);
+    }
+
+    pub(super) fn take_value(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name)
     }
 
     pub(super) fn texts(&mut self, name: &str, texts: &[String]) {
@@ -109,11 +117,17 @@ impl Stash {
         }
     }
 
-    /// Takes ours out of `metadata`, if it is there. [`Stash::restore`] is to follow.
-    pub(super) fn take(key: &'static str, metadata: &mut Option<Struct>) -> Self {
+    /// Takes ours out of `metadata`, if it is there and has none but these members, which are what can be put back there.
+    /// [`Stash::restore`] is to follow.
+    pub(super) fn take(key: &'static str, metadata: &mut Option<Struct>, members: &[&str]) -> Self {
         let nothing = Self::new(key);
         let Some(fields) = metadata.as_mut().map(|metadata| &mut metadata.fields) else { return nothing };
-        if !fields.get(key).is_some_and(is_ours) {
+        let fits = |name: &String| [OWN, EMPTY].contains(&name.as_str()) || members.contains(&name.as_str());
+        let is_taken = |ours: &Value| match &ours.kind {
+            Some(value::Kind::StructValue(object)) => is_ours(ours) && object.fields.keys().all(fits),
+            _ => false,
+        };
+        if !fields.get(key).is_some_and(is_taken) {
             return nothing;
         }
         match fields.remove(key).and_then(|value| value.kind) {
@@ -176,7 +190,7 @@ mod tests {
                 stash.text("mediaType", kept);
                 let mut metadata = before.clone();
                 stash.put_into(&mut metadata, before.as_ref());
-                let mut taken = Stash::take(SAID_IN_1_0, &mut metadata);
+                let mut taken = Stash::take(SAID_IN_1_0, &mut metadata, &["mediaType"]);
                 let something = !taken.is_empty();
                 assert_eq!(taken.take_text("mediaType").unwrap_or_default(), kept, "{before:?}");
                 taken.restore(&mut metadata, something);

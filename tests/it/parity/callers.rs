@@ -7,11 +7,12 @@ use http::{HeaderMap, Method};
 use prost::Message as _;
 use serde_json::{Value, json};
 use switchboard::error::Kind;
-use switchboard::operation::{Operation, Rpc};
+use switchboard::operation::{Operation, Rpc, Version};
 use switchboard::wire::{proto as wire_proto, rest};
 use tonic::Status;
 use tonic_types::pb;
 
+use super::old::Old;
 use super::{from_proto, operation};
 use crate::support::gateway::{Answer, TestGateway, call as envelope, grpc_request_as};
 
@@ -25,9 +26,11 @@ pub enum Caller {
     ConnectProto,
     WebProto,
     WebText,
+    /// These speak 0.3.
+    Old(Old),
 }
 
-pub const CALLERS: [Caller; 7] = [
+pub const CALLERS: [Caller; 13] = [
     Caller::JsonRpc,
     Caller::HttpJson,
     Caller::Grpc,
@@ -35,9 +38,19 @@ pub const CALLERS: [Caller; 7] = [
     Caller::ConnectProto,
     Caller::WebProto,
     Caller::WebText,
+    Caller::Old(Old::JsonRpc),
+    Caller::Old(Old::HttpJson),
+    Caller::Old(Old::Grpc),
+    Caller::Old(Old::ConnectJson),
+    Caller::Old(Old::ConnectProto),
+    Caller::Old(Old::WebProto),
 ];
 
 impl Caller {
+    pub fn version(self) -> Version {
+        if matches!(self, Self::Old(_)) { Version::V0_3 } else { Version::V1_0 }
+    }
+
     pub fn is_json(self) -> bool {
         matches!(self, Self::JsonRpc | Self::HttpJson | Self::ConnectJson)
     }
@@ -61,14 +74,19 @@ pub enum Code {
 }
 
 impl Code {
-    pub fn must_be_of(&self, kind: Kind, name: &str) {
+    pub fn check(&self, kind: Kind, version: Version) -> Result<(), String> {
         let row = kind.row();
-        match self {
-            Self::JsonRpc(code) => assert_eq!(*code, i64::from(row.jsonrpc), "{name}"),
-            Self::Http(status) => assert_eq!(*status, row.http, "{name}"),
-            Self::Grpc(code) => assert_eq!(*code, row.grpc as i32, "{name}"),
-            Self::Connect(code) => assert_eq!(code.to_uppercase(), row.grpc.name(), "{name}"),
-        }
+        let (jsonrpc, http, grpc) = match version {
+            Version::V1_0 => (row.jsonrpc, row.http, row.grpc),
+            Version::V0_3 => (row.legacy.jsonrpc, row.legacy.http, row.legacy.grpc),
+        };
+        let is_right = match self {
+            Self::JsonRpc(code) => *code == i64::from(jsonrpc),
+            Self::Http(status) => *status == http,
+            Self::Grpc(code) => *code == grpc as i32,
+            Self::Connect(code) => code.to_uppercase() == grpc.name(),
+        };
+        if is_right { Ok(()) } else { Err(format!("{self:?} is not the code of {kind:?}")) }
     }
 }
 
@@ -81,6 +99,7 @@ pub async fn call(caller: Caller, gateway: &TestGateway, agent: &str, rpc: Rpc, 
         Caller::ConnectProto => connect(gateway, agent, rpc, "proto", request).await,
         Caller::WebProto => web(gateway, agent, rpc, request, "application/grpc-web+proto").await,
         Caller::WebText => web(gateway, agent, rpc, request, "application/grpc-web-text").await,
+        Caller::Old(caller) => super::old::call(caller, gateway, agent, rpc, request).await,
     }
 }
 

@@ -100,7 +100,10 @@ fn operations() -> Vec<Case> {
     });
     let card = json!({
         "name": "parity", "description": "d", "version": "1", "capabilities": { "streaming": true },
-        "supportedInterfaces": [{ "url": "http://10.1.2.3/x", "protocolBinding": "JSONRPC", "protocolVersion": "1.0" }],
+        "supportedInterfaces": [
+            { "url": "http://10.1.2.3/x", "protocolBinding": "JSONRPC", "protocolVersion": "1.0" },
+            { "url": "http://10.1.2.3/x", "protocolBinding": "JSONRPC", "protocolVersion": "0.3" },
+        ],
         "defaultInputModes": ["text/plain"], "defaultOutputModes": ["text/plain"],
         "skills": [{ "id": "s", "name": "s", "description": "d", "tags": ["t"] }],
     });

@@ -15,6 +15,7 @@ use switchboard::ledger::{Entry, Sink};
 use switchboard::server::Server;
 use switchboard::wire::grpc::Encoded;
 use switchboard::wire::grpc::service::a2_a_service_client::A2AServiceClient;
+use switchboard::wire::grpc::service_v0_3::a2_a_service_client::A2AServiceClient as OldClient;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
@@ -191,6 +192,11 @@ impl TestGateway {
     /// A generated gRPC client of this gateway.
     pub fn grpc(&self) -> A2AServiceClient<Http2> {
         self.grpc.clone()
+    }
+
+    /// A generated client of 0.3.
+    pub fn old_grpc(&self) -> OldClient<Http2> {
+        super::grpc::old_client(&self.base)
     }
 
     /// The next record of a call.

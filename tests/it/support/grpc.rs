@@ -15,11 +15,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use switchboard::operation::Rpc;
-use switchboard::proto;
+use switchboard::operation::{Rpc, Version};
+use switchboard::proto::{self, v0_3 as pb};
 use switchboard::wire::grpc::Encoded;
 use switchboard::wire::grpc::service::a2_a_service_client::A2AServiceClient;
 use switchboard::wire::grpc::service::a2_a_service_server::{A2AService, A2AServiceServer};
+use switchboard::wire::grpc::service_v0_3::a2_a_service_client::A2AServiceClient as OldClient;
+use switchboard::wire::grpc::service_v0_3::a2_a_service_server::{
+    A2AService as OldService, A2AServiceServer as OldServer,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::metadata::MetadataMap;
@@ -31,6 +35,7 @@ use super::gateway::TestGateway;
 /// A call as the agent got it.
 #[derive(Clone, Debug)]
 pub struct Heard {
+    pub version: Version,
     pub rpc: Rpc,
     pub metadata: MetadataMap,
     pub message: Bytes,
@@ -58,7 +63,7 @@ impl Said {
 
 type Script = dyn Fn(Heard) -> Said + Send + Sync;
 
-/// An agent that speaks gRPC 1.0 and answers as `script` says.
+/// An agent that speaks gRPC in both versions and answers as `script` says.
 #[derive(Clone)]
 pub struct FakeGrpcAgent {
     /// `http://host:port`
@@ -78,11 +83,12 @@ impl FakeGrpcAgent {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let shared = Arc::new(Shared { script: Box::new(script), heard: Mutex::default() });
         let server = A2AServiceServer::new(Scripted(Arc::clone(&shared)));
+        let old = OldServer::new(Scripted(Arc::clone(&shared)));
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         tokio::spawn(async move {
             tokio::select! {
-                () = accept(listener, server) => {}
+                () = accept(listener, server, old) => {}
                 () = stopped => {}
             }
         });
@@ -103,13 +109,19 @@ impl FakeGrpcAgent {
     }
 }
 
-async fn accept(listener: TcpListener, server: A2AServiceServer<Scripted>) {
+async fn accept(listener: TcpListener, server: A2AServiceServer<Scripted>, old: OldServer<Scripted>) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let server = server.clone();
+        let (server, old) = (server.clone(), old.clone());
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let mut server = server.clone();
-            async move { server.call(request).await }
+            let (mut server, mut old) = (server.clone(), old.clone());
+            async move {
+                if request.uri().path().starts_with("/a2a.v1.") {
+                    old.call(request).await
+                } else {
+                    server.call(request).await
+                }
+            }
         });
         tokio::spawn(async move {
             let http = auto::Builder::new(TokioExecutor::new());
@@ -121,15 +133,24 @@ async fn accept(listener: TcpListener, server: A2AServiceServer<Scripted>) {
 struct Scripted(Arc<Shared>);
 
 impl Scripted {
-    fn said<I>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Said {
+    fn said<I>(&self, version: Version, rpc: Rpc, request: Request<Encoded<I>>) -> Said {
         let (metadata, _, message) = request.into_parts();
-        let heard = Heard { rpc, metadata, message: message.bytes };
+        let heard = Heard { version, rpc, metadata, message: message.bytes };
         self.0.heard.lock().unwrap().push(heard.clone());
         (self.0.script)(heard)
     }
 
     async fn one<I, O>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<Encoded<O>>, Status> {
-        match self.said(rpc, request) {
+        self.one_in(Version::V1_0, rpc, request).await
+    }
+
+    async fn one_in<I, O>(
+        &self,
+        version: Version,
+        rpc: Rpc,
+        request: Request<Encoded<I>>,
+    ) -> Result<Response<Encoded<O>>, Status> {
+        match self.said(version, rpc, request) {
             Said::One(bytes) => Ok(Response::new(Encoded::new(bytes))),
             Said::Error(status) => Err(status),
             Said::Silence => std::future::pending().await,
@@ -138,7 +159,16 @@ impl Scripted {
     }
 
     async fn many<I>(&self, rpc: Rpc, request: Request<Encoded<I>>) -> Result<Response<Events>, Status> {
-        match self.said(rpc, request) {
+        self.many_in(Version::V1_0, rpc, request).await
+    }
+
+    async fn many_in<I, O: 'static>(
+        &self,
+        version: Version,
+        rpc: Rpc,
+        request: Request<Encoded<I>>,
+    ) -> Result<Response<BoxStream<'static, Result<Encoded<O>, Status>>>, Status> {
+        match self.said(version, rpc, request) {
             Said::Stream(events) => Ok(Response::new(events.map(|event| event.map(Encoded::new)).boxed())),
             Said::Error(status) => Err(status),
             Said::Silence => std::future::pending().await,
@@ -168,6 +198,26 @@ impl A2AService for Scripted {
     async fn delete_task_push_notification_config(&self, r: Request<Encoded<proto::DeleteTaskPushNotificationConfigRequest>>) -> Answer<()> { self.one(Rpc::DeletePushConfig, r).await }
 }
 
+type OldEvents = BoxStream<'static, Result<Encoded<pb::StreamResponse>, Status>>;
+const OLD: Version = Version::V0_3;
+
+#[rustfmt::skip]
+#[tonic::async_trait]
+impl OldService for Scripted {
+    type SendStreamingMessageStream = OldEvents;
+    type TaskSubscriptionStream = OldEvents;
+    async fn send_message(&self, r: Request<Encoded<pb::SendMessageRequest>>) -> Answer<pb::SendMessageResponse> { self.one_in(OLD, Rpc::SendMessage, r).await }
+    async fn send_streaming_message(&self, r: Request<Encoded<pb::SendMessageRequest>>) -> Result<Response<OldEvents>, Status> { self.many_in(OLD, Rpc::SendStreamingMessage, r).await }
+    async fn get_task(&self, r: Request<Encoded<pb::GetTaskRequest>>) -> Answer<pb::Task> { self.one_in(OLD, Rpc::GetTask, r).await }
+    async fn cancel_task(&self, r: Request<Encoded<pb::CancelTaskRequest>>) -> Answer<pb::Task> { self.one_in(OLD, Rpc::CancelTask, r).await }
+    async fn task_subscription(&self, r: Request<Encoded<pb::TaskSubscriptionRequest>>) -> Result<Response<OldEvents>, Status> { self.many_in(OLD, Rpc::SubscribeToTask, r).await }
+    async fn create_task_push_notification_config(&self, r: Request<Encoded<pb::CreateTaskPushNotificationConfigRequest>>) -> Answer<pb::TaskPushNotificationConfig> { self.one_in(OLD, Rpc::CreatePushConfig, r).await }
+    async fn get_task_push_notification_config(&self, r: Request<Encoded<pb::GetTaskPushNotificationConfigRequest>>) -> Answer<pb::TaskPushNotificationConfig> { self.one_in(OLD, Rpc::GetPushConfig, r).await }
+    async fn list_task_push_notification_config(&self, r: Request<Encoded<pb::ListTaskPushNotificationConfigRequest>>) -> Answer<pb::ListTaskPushNotificationConfigResponse> { self.one_in(OLD, Rpc::ListPushConfigs, r).await }
+    async fn get_agent_card(&self, r: Request<Encoded<pb::GetAgentCardRequest>>) -> Answer<pb::AgentCard> { self.one_in(OLD, Rpc::GetExtendedAgentCard, r).await }
+    async fn delete_task_push_notification_config(&self, r: Request<Encoded<pb::DeleteTaskPushNotificationConfigRequest>>) -> Answer<()> { self.one_in(OLD, Rpc::DeletePushConfig, r).await }
+}
+
 /// The generated client's way to a server: HTTP/2 by prior knowledge.
 #[derive(Clone)]
 pub struct Http2(Client<HttpConnector, tonic::body::Body>);
@@ -190,6 +240,12 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Http2 {
 pub fn client(base: &str) -> A2AServiceClient<Http2> {
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     A2AServiceClient::with_origin(Http2(http), base.parse().expect("a URI"))
+}
+
+/// The same of 0.3.
+pub fn old_client(base: &str) -> OldClient<Http2> {
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    OldClient::with_origin(Http2(http), base.parse().expect("a URI"))
 }
 
 /// An exchange with the gateway over HTTP/2: status, headers, body, and trailers or what stands for them.

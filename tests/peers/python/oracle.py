@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from a2a.compat.v0_3 import conversions
+from a2a.compat.v0_3 import a2a_v0_3_pb2, conversions
 from a2a.compat.v0_3 import types as v03
 from a2a.types import a2a_pb2
 from google.protobuf import json_format
@@ -156,7 +156,8 @@ def to_v1(query: dict) -> dict:
 
 
 def descriptor(query: dict) -> dict:
-    return {'binary': encode(a2a_pb2.DESCRIPTOR.serialized_pb)}
+    module = a2a_v0_3_pb2 if query.get('version') == '0.3' else a2a_pb2
+    return {'binary': encode(module.DESCRIPTOR.serialized_pb)}
 
 
 OPERATIONS = {
