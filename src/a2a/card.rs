@@ -156,6 +156,21 @@ pub fn write_hybrid(card: &proto::AgentCard) -> Result<Vec<u8>, CardError> {
     Ok(serde_json::to_vec(&hybrid).expect("JSON serializes"))
 }
 
+/// A card as 0.3 has it, with security schemes in both spellings: of HTTP+JSON's readers, some know its JSON form and
+/// some that of protobuf.
+///
+/// # Errors
+/// A card without a 0.3 interface.
+pub fn write_v0_3(card: &proto::AgentCard) -> Result<Vec<u8>, ConvertError> {
+    let old = v0_3::card_to_v0_3(card)?;
+    let mut old: serde_json::Map<String, serde_json::Value> = serde_json::from_str(old.get()).expect("an object");
+    let new = serde_json::to_value(&card.security_schemes).expect("schemes serialize");
+    if let Some(serde_json::Value::Object(schemes)) = old.get_mut("securitySchemes") {
+        merge_schemes(schemes, new);
+    }
+    Ok(serde_json::to_vec(&old).expect("JSON serializes"))
+}
+
 fn merge_schemes(schemes: &mut serde_json::Map<String, serde_json::Value>, old: serde_json::Value) {
     let serde_json::Value::Object(old) = old else { return };
     for (name, members) in old {

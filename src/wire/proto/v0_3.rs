@@ -9,7 +9,7 @@ use super::scan::{self, Unscannable, shapes};
 use super::{answer_peek, bad_answer, bad_request, event_peek};
 use crate::a2a::v0_3::protobuf::{self, Asked, Told};
 use crate::a2a::v0_3::{ConvertError, StreamWriter};
-use crate::a2a::{lenient, problem, required};
+use crate::a2a::{card, lenient, problem, required};
 use crate::call::{Answer, Content, Event, FileBytes, Form, Peek, Raw, Response};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
@@ -222,8 +222,12 @@ pub fn write_response(response: &Response, files: FileBytes) -> Result<Bytes, Er
 /// # Errors
 /// InvalidAgentResponse for what 0.3 or JSON cannot say.
 pub fn write_response_json(response: &Response, files: FileBytes) -> Result<Bytes, Error> {
-    if let Response::Card(_) | Response::ListTasks(_) = response {
-        return json::write_response(response, Version::V0_3);
+    match response {
+        Response::Card(card) => {
+            return card::write_v0_3(card).map(Bytes::from).map_err(|error| malformed(&error));
+        }
+        Response::ListTasks(_) => return json::write_response(response, Version::V0_3),
+        _ => {}
     }
     let told = protobuf::response_to(response, files).map_err(|error| malformed(&error))?;
     match told {

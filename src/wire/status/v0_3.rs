@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
 use super::{MESSAGE_BYTES_MAX, of_agent};
@@ -25,14 +25,19 @@ pub fn of(error: &Error) -> Status {
     Status::new(Code::from_i32(row.legacy.grpc as i32), message)
 }
 
-/// An error by HTTP+JSON: `{"type","code","message"}` with its status.
+/// An error by HTTP+JSON: `{"type","code","message"}` with its status. An agent's own keeps its status and members.
 pub fn write_json(error: &Error) -> (u16, Bytes) {
-    if let Some(AgentError::Http { version: Version::V0_3, status, body }) = error.from_agent() {
-        return (*status, body.clone());
-    }
     let old = error.kind().row().legacy;
-    let body = json!({ "type": old.name, "code": old.jsonrpc, "message": error.message() });
-    (old.http, Bytes::from(body.to_string()))
+    let ours = json!({ "type": old.name, "code": old.jsonrpc, "message": error.message() });
+    if let Some(AgentError::Http { version: Version::V0_3, status, body }) = error.from_agent() {
+        // What one SDK leaves out, the clients of another need.
+        let theirs = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
+        let is_whole = ["type", "code"].iter().any(|name| theirs.contains_key(*name));
+        let Value::Object(mut both) = ours else { unreachable!("it was made an object above") };
+        both.extend(theirs);
+        return (*status, if is_whole { body.clone() } else { Bytes::from(Value::Object(both).to_string()) });
+    }
+    (old.http, Bytes::from(ours.to_string()))
 }
 
 /// The error that a 0.3 agent's gRPC status is to us, which answered to this operation.

@@ -140,15 +140,17 @@ fn from_status(status: &Status) -> Outcome {
     failed(Code::Grpc(status.code() as i32), name, text)
 }
 
+/// A gRPC request of 0.3 for this agent.
+fn asking<T>(gateway: &TestGateway, agent: &str, bytes: Bytes) -> tonic::Request<Encoded<T>> {
+    let mut request = grpc_request_as(&gateway.key, bytes);
+    request.metadata_mut().insert("a2a-agent", agent.parse().expect("a value"));
+    request.metadata_mut().insert("a2a-version", "0.3".parse().expect("a value"));
+    request
+}
+
 async fn grpc(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> Outcome {
     let mut client = gateway.old_grpc();
     let bytes = in_proto(rpc, request);
-    fn asking<T>(gateway: &TestGateway, agent: &str, bytes: Bytes) -> tonic::Request<Encoded<T>> {
-        let mut request = grpc_request_as(&gateway.key, bytes);
-        request.metadata_mut().insert("a2a-agent", agent.parse().expect("a value"));
-        request.metadata_mut().insert("a2a-version", "0.3".parse().expect("a value"));
-        request
-    }
     macro_rules! one {
         ($method:ident) => {
             match client.$method(asking(gateway, agent, bytes)).await {

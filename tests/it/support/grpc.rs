@@ -54,11 +54,6 @@ impl Said {
     pub fn message(message: &impl prost::Message) -> Self {
         Self::One(message.encode_to_vec().into())
     }
-
-    pub fn events(events: Vec<proto::StreamResponse>) -> Self {
-        let events = events.into_iter().map(|event| Ok(Bytes::from(prost::Message::encode_to_vec(&event))));
-        Self::Stream(futures_util::stream::iter(events).boxed())
-    }
 }
 
 type Script = dyn Fn(Heard) -> Said + Send + Sync;

@@ -1,4 +1,4 @@
-//! Real peers: the official Python SDKs of both generations, each in an environment of its own.
+//! Real peers: the official Python SDKs of both generations, and agents of frameworks, each in an environment of its own.
 //!
 //! Environments are made once from the locks in `tests/peers/python`, under `$SWITCHBOARD_CACHE`, with a file lock
 //! between processes. An agent runs once for each test binary and ends when its stdin closes, which is when the
@@ -13,13 +13,23 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
 
-/// A generation of the SDK.
+/// A generation of the SDK, or a framework whose agents speak A2A. Each has an environment of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sdk {
     /// a2a-sdk 1.3.
     V1,
     /// a2a-sdk 0.3.26.
     V03,
+    /// FastA2A 2 with Pydantic AI 2, A2A 1.0.
+    FastA2a,
+    /// Pydantic AI 1 with FastA2A 0.6, A2A 0.3.
+    Pydantic,
+    /// Google's Agent Development Kit, A2A 1.0.
+    Adk,
+    /// The A2A endpoint of LangGraph's server.
+    LangGraph,
+    /// Strands, A2A 0.3.
+    Strands,
 }
 
 impl Sdk {
@@ -27,6 +37,11 @@ impl Sdk {
         match self {
             Self::V1 => "v1",
             Self::V03 => "v03",
+            Self::FastA2a => "fasta2a",
+            Self::Pydantic => "pydantic",
+            Self::Adk => "adk",
+            Self::LangGraph => "langgraph",
+            Self::Strands => "strands",
         }
     }
 }
@@ -88,8 +103,10 @@ fn make(sdk: Sdk) -> PathBuf {
 /// An agent that runs for the whole test binary.
 pub struct Agent {
     pub url: String,
-    /// The address of its gRPC binding: host and port.
+    /// The address of its gRPC binding, host and port, if it has one.
     pub grpc: String,
+    /// Where its card is, if that is elsewhere than below its address.
+    pub card: String,
     _child: Child,
 }
 
@@ -100,21 +117,27 @@ pub fn agent(sdk: Sdk, arguments: &[&str]) -> Arc<Agent> {
     let key = (sdk, arguments.join(" "));
     let mut running = RUNNING.get_or_init(Mutex::default).lock().unwrap();
     Arc::clone(running.entry(key).or_insert_with(|| {
-        let script = scripts().join(format!("agent_{}.py", sdk.name()));
-        let mut child = Command::new(python(sdk))
-            .arg(script)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the agent starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the agent says where it is");
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the agent did not start: {line:?}"));
-        let address = |name: &str| ready[name].as_str().expect("an address").to_owned();
-        Arc::new(Agent { url: address("url"), grpc: address("grpc"), _child: child })
+        let mut command = Command::new(python(sdk));
+        command.arg(scripts().join(format!("agent_{}.py", sdk.name()))).args(arguments);
+        Arc::new(started(command))
     }))
+}
+
+/// The agent of the JavaScript SDK's last generation for 0.3; started at its first use.
+pub fn js_agent() -> Arc<Agent> {
+    static RUNNING: OnceLock<Arc<Agent>> = OnceLock::new();
+    Arc::clone(RUNNING.get_or_init(|| Arc::new(started(super::tools::old_node_agent(&["--push", "--ext-card"])))))
+}
+
+/// Starts an agent, which says in one line where it is.
+fn started(mut command: Command) -> Agent {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = piped.spawn().expect("the agent starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the agent says where it is");
+    let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the agent did not start: {line:?}"));
+    let address = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+    Agent { url: address("url"), grpc: address("grpc"), card: address("card"), _child: child }
 }
 
 /// Runs a script to its end and reads the one document that it prints.

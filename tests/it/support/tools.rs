@@ -39,32 +39,56 @@ fn must(command: &mut Command, needed: &str) {
 /// The folder with the Node scripts beside what they import.
 fn node_home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
-    HOME.get_or_init(|| {
-        let source = locks("js");
-        let home = installed("js", &source.join("package-lock.json"), |home| {
-            for file in ["package.json", "package-lock.json", ".npmrc"] {
-                fs::copy(source.join(file), home.join(file)).expect("the lock can be copied");
-            }
-            must(
-                Command::new("npm").args(["ci", "--ignore-scripts", "--silent"]).current_dir(home),
-                "npm is needed: apt-get install nodejs npm, or SWITCHBOARD_WITHOUT=node",
-            );
-        });
-        // Scripts find what they import beside themselves.
-        for entry in fs::read_dir(source).expect("the scripts are in the repository") {
-            let path = entry.expect("a file").path();
-            if path.extension() == Some(OsStr::new("mjs")) {
-                fs::copy(&path, home.join(path.file_name().expect("a name"))).expect("a script can be copied");
-            }
+    HOME.get_or_init(|| node_modules("js"))
+}
+
+/// The same of the SDK's last generation for 0.3.
+fn old_node_home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| node_modules("js03"))
+}
+
+fn node_modules(folder: &str) -> PathBuf {
+    let source = locks(folder);
+    let home = installed(folder, &source.join("package-lock.json"), |home| {
+        for file in ["package.json", "package-lock.json", ".npmrc"] {
+            fs::copy(source.join(file), home.join(file)).expect("the lock can be copied");
         }
-        home
-    })
+        must(
+            Command::new("npm").args(["ci", "--ignore-scripts", "--silent"]).current_dir(home),
+            "npm is needed: apt-get install nodejs npm, or SWITCHBOARD_WITHOUT=node",
+        );
+    });
+    // Scripts find what they import beside themselves.
+    for entry in fs::read_dir(source).expect("the scripts are in the repository") {
+        let path = entry.expect("a file").path();
+        if path.extension() == Some(OsStr::new("mjs")) {
+            fs::copy(&path, home.join(path.file_name().expect("a name"))).expect("a script can be copied");
+        }
+    }
+    home
 }
 
 /// Runs a Node script and reads the one document that it prints.
 pub async fn node(script: &str, arguments: &[&str]) -> Value {
+    node_in(node_home(), script, arguments).await
+}
+
+/// The same with the SDK's last generation for 0.3.
+pub async fn old_node(script: &str, arguments: &[&str]) -> Value {
+    node_in(old_node_home(), script, arguments).await
+}
+
+/// How the agent of that generation is started.
+pub fn old_node_agent(arguments: &[&str]) -> Command {
     let mut command = Command::new("node");
-    command.arg(node_home().join(script)).args(arguments);
+    command.arg(old_node_home().join("agent_v03.mjs")).args(arguments);
+    command
+}
+
+async fn node_in(home: &Path, script: &str, arguments: &[&str]) -> Value {
+    let mut command = Command::new("node");
+    command.arg(home.join(script)).args(arguments);
     let output = run(command).await;
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(&text).unwrap_or_else(|_| {
@@ -130,13 +154,13 @@ pub async fn buf(arguments: &[&str]) -> Output {
     run(command).await
 }
 
-/// Runs `grpcurl` or `a2a` with these arguments.
+/// Runs `grpcurl`, `a2a` or `call03` with these arguments.
 pub async fn go(tool: &str, arguments: &[&str]) -> Output {
     let source = locks("go");
-    let home = installed("go-tools", &source.join("go.sum"), |home| {
+    let home = installed("go-tools", &source.join("go.mod"), |home| {
         must(
             Command::new("go")
-                .args(["install", "tool"])
+                .args(["install", "tool", "./call03"])
                 .env("GOBIN", home)
                 .env("GOFLAGS", "-mod=readonly")
                 .current_dir(&source),

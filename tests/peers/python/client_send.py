@@ -1,7 +1,8 @@
-"""Sends one file part with the client of a2a-sdk 1.3 and prints the answer as one JSON document.
+"""Sends one message with the client of a2a-sdk 1.3 and prints what comes of it as one JSON document.
 
-It is `{"ok": true, "value": …}`, with the answer as ProtoJSON, or `{"ok": false, "error":
-"TypeName", "message": …}`. The agent's behaviour `file-` answers with what it received.
+It is `{"ok": true, "value": […]}`, with the events or the one answer as ProtoJSON, or `{"ok":
+false, "error": "TypeName", "message": …}`. The message is a text, or else a file of a few bytes
+that are no UTF-8: the agents' behaviour `file-` answers with what it received.
 """
 
 import asyncio
@@ -20,31 +21,32 @@ from client_steps import channel_factory, parser
 FILE = bytes.fromhex('fbefbeff0080c1fe01f5fa0a')
 
 
-async def send(http: httpx.AsyncClient, args: Namespace) -> dict:
+async def send(http: httpx.AsyncClient, args: Namespace) -> list[dict]:
     card = await A2ACardResolver(http, args.base).get_agent_card()
     if args.version:
         kept = [i for i in card.supported_interfaces if i.protocol_version.startswith(args.version)]
         del card.supported_interfaces[:]
         card.supported_interfaces.extend(kept)
     config = ClientConfig(
-        streaming=False,
+        streaming=args.stream,
         httpx_client=http,
         grpc_channel_factory=channel_factory(args.key),
         supported_protocol_bindings=[args.binding],
     )
-    message = Message(
-        message_id='file-' + uuid4().hex,
-        role=Role.ROLE_USER,
-        parts=[Part(raw=FILE, filename='input.bin', media_type='image/x-test')],
-    )
+    part = Part(raw=FILE, filename='input.bin', media_type='image/x-test')
+    if args.text:
+        part = Part(text=args.text)
+    prefix = 'text-' if args.text else 'file-'
+    message = Message(message_id=prefix + uuid4().hex, role=Role.ROLE_USER, parts=[part])
     sent = ClientFactory(config).create(card).send_message(SendMessageRequest(message=message))
-    [answer] = [event async for event in sent]
-    return MessageToDict(answer)
+    return [MessageToDict(event) async for event in sent]
 
 
 async def main() -> None:
     arguments = parser(__doc__.splitlines()[0])
     arguments.add_argument('--version', help='use only the interfaces of this version, e.g. 0.3')
+    arguments.add_argument('--text', help='sent instead of the file')
+    arguments.add_argument('--stream', action='store_true', help='asks for a stream')
     args = arguments.parse_args()
 
     headers = {'Authorization': f'Bearer {args.key}'} if args.key else {}

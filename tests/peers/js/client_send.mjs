@@ -1,14 +1,15 @@
 /**
- * Sends one file part with the client of @a2a-js/sdk 1.3 and prints the answer as JSON.
+ * Sends one message with the client of @a2a-js/sdk 1.3 and prints what comes of it as JSON.
  *
- * It is `{"ok": true, "value": …}`, with the answer as ProtoJSON, or `{"ok": false, "error":
- * "TypeName", "message": …}`. The agent's behaviour `file-` answers with what it received.
+ * It is `{"ok": true, "value": […]}`, with the events or the one answer as ProtoJSON, or `{"ok":
+ * false, "error": "TypeName", "message": …}`. The message is a text, or else a file of a few bytes
+ * that are no UTF-8: the agents' behaviour `file-` answers with what it received.
  */
 
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 
-import { SendMessageRequest, SendMessageResponse } from '@a2a-js/sdk';
+import { SendMessageRequest, SendMessageResponse, StreamResponse } from '@a2a-js/sdk';
 import {
   ClientFactory,
   createAuthenticatingFetchWithRetry,
@@ -29,7 +30,7 @@ const TRANSPORTS = {
   GRPC: GrpcTransportFactory,
 };
 
-async function send({ base, key, binding, legacy, version }) {
+async function send({ base, key, binding, legacy, version, text, stream }) {
   const fetchImpl = createAuthenticatingFetchWithRetry(fetch, {
     headers: async () => (key ? { Authorization: `Bearer ${key}` } : {}),
     shouldRetryWithHeaders: async () => undefined,
@@ -44,16 +45,29 @@ async function send({ base, key, binding, legacy, version }) {
   }
   const factory = new ClientFactory({ transports: [new TRANSPORTS[binding](options)] });
   const client = await factory.createFromAgentCard(card);
-  const part = { raw: FILE.toString('base64'), filename: 'input.bin', mediaType: 'image/x-test' };
-  const message = { messageId: `file-${randomUUID()}`, role: 'ROLE_USER', parts: [part] };
-  const value = await client.sendMessage(SendMessageRequest.fromJSON({ message }), {
+  const file = { raw: FILE.toString('base64'), filename: 'input.bin', mediaType: 'image/x-test' };
+  const message = {
+    messageId: `${text ? 'text' : 'file'}-${randomUUID()}`,
+    role: 'ROLE_USER',
+    parts: [text ? { text } : file],
+  };
+  const request = SendMessageRequest.fromJSON({ message });
+  const callOptions = {
     signal: AbortSignal.timeout(15_000),
     // Fetch has the key already; gRPC takes it from here.
     ...(key && binding === 'GRPC' && { serviceParameters: { authorization: `Bearer ${key}` } }),
-  });
+  };
+  if (stream) {
+    const events = [];
+    for await (const event of client.sendMessageStream(request, callOptions)) {
+      events.push(StreamResponse.toJSON(event));
+    }
+    return events;
+  }
+  const value = await client.sendMessage(request, callOptions);
   // The SDK returns what was in the answer; the document has the answer.
   const $case = 'messageId' in value ? 'message' : 'task';
-  return SendMessageResponse.toJSON({ payload: { $case, value } });
+  return [SendMessageResponse.toJSON({ payload: { $case, value } })];
 }
 
 const { values: args } = parseArgs({
@@ -63,6 +77,8 @@ const { values: args } = parseArgs({
     binding: { type: 'string', default: 'JSONRPC' },
     legacy: { type: 'boolean', default: false },
     version: { type: 'string' },
+    text: { type: 'string' },
+    stream: { type: 'boolean', default: false },
   },
 });
 demand(args, 'base');
