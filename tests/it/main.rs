@@ -29,6 +29,7 @@ mod own_tls;
 mod owned;
 mod ownership;
 mod parity;
+mod promises;
 mod properties;
 mod protojson;
 mod registry;
