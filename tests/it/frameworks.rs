@@ -173,14 +173,13 @@ const FILE: &str = "++++/wCAwf4B9foK";
 /// What an agent answers to a file, by this binding of 0.3: the file, as it came.
 async fn file(caller: Caller, base: &str, binding: &str) -> Value {
     let arguments = ["--base", base, "--key", KEY, "--binding", binding, "--version", "0.3"];
-    let answer = match caller {
+    match caller {
         Python => {
             let arguments = arguments.into_iter().map(str::to_owned).collect();
             peers::run(Sdk::V1, "client_send.py", arguments, Vec::new()).await
         }
         _ => tools::node("client_send.mjs", &[&arguments[..], &["--legacy"]].concat()).await,
-    };
-    answer
+    }
 }
 
 /// What the agent says it received, and the file that it sent back.

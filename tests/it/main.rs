@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod lists;
 mod matrix;
+mod nonsense;
 mod own_tls;
 mod owned;
 mod ownership;
