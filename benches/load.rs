@@ -5,7 +5,8 @@
 //! prints, and fails only when something is missing or an answer is wrong; being slow is no failure.
 //! `docs/performance.md` says how to read it.
 //!
-//! `LOAD_ROUNDS` (7) and `LOAD_SECONDS` (3) set how many rounds are driven and how long each one lasts.
+//! `LOAD_ROUNDS` (7) and `LOAD_SECONDS` (3) set how many rounds are driven and how long each one lasts; with
+//! `LOAD_ONLY=matrix` only the matrix of bindings and versions is driven.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -17,8 +18,6 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-#[path = "load/bindings.rs"]
-mod bindings;
 #[path = "load/echo.rs"]
 mod echo;
 #[path = "load/footprint.rs"]
@@ -29,6 +28,8 @@ mod http;
 mod latency;
 #[path = "load/machine.rs"]
 mod machine;
+#[path = "load/matrix.rs"]
+mod matrix;
 #[path = "load/payload.rs"]
 mod payload;
 #[path = "load/process.rs"]
@@ -67,6 +68,12 @@ fn run() -> Outcome<()> {
     let rounds = number("LOAD_ROUNDS", 7)?;
     let seconds = number("LOAD_SECONDS", 3)?;
     machine.print_conditions();
+    if std::env::var("LOAD_ONLY").is_ok_and(|part| part == "matrix") {
+        machine.pin_this_process()?;
+        matrix::measure(&machine, rounds, seconds)?;
+        println!("\n{}", machine.summary());
+        return Ok(());
+    }
 
     // Before anything is pinned: a process that was just started, as an operator would start it.
     footprint::measure()?.print();
@@ -82,7 +89,7 @@ fn run() -> Outcome<()> {
         payload::reply_0_3().len()
     );
     throughput::measure(&mut stage, rounds, seconds)?.print();
-    bindings::measure(&machine, rounds, seconds)?;
+    matrix::measure(&machine, rounds, seconds)?;
     for shape in latency::SHAPES {
         latency::measure(&stage, shape)?.print();
     }

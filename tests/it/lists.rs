@@ -220,7 +220,7 @@ async fn looks_the_same_in_every_door_and_to_callers_of_0_3() {
             make(&mut gateway, &keys.red[0], &at(&format!("t{n}"), "c", "COMPLETED", n)).await;
         }
         let first = json!({ "pageSize": 2, "contextId": "c" });
-        for caller in CALLERS {
+        for caller in CALLERS.into_iter().filter(|caller| caller.lists_tasks()) {
             let Outcome::One(page) = call_by(caller, &gateway, "a", Rpc::ListTasks, &first).await else {
                 panic!("{caller:?}")
             };

@@ -51,6 +51,11 @@ impl Caller {
         if matches!(self, Self::Old(_)) { Version::V0_3 } else { Version::V1_0 }
     }
 
+    /// 0.3 has no list of tasks.
+    pub fn lists_tasks(self) -> bool {
+        self.version() == Version::V1_0
+    }
+
     pub fn is_json(self) -> bool {
         matches!(self, Self::JsonRpc | Self::HttpJson | Self::ConnectJson)
     }

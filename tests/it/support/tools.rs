@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::peers::cache;
 
@@ -100,17 +101,25 @@ async fn node_in(home: &Path, script: &str, arguments: &[&str]) -> Value {
 pub fn schema_file() -> PathBuf {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let write = || {
-        let file = cache().join(format!("schema-{}.binpb", std::process::id()));
-        fs::write(&file, switchboard::proto::DESCRIPTOR_SET).expect("the cache can be written");
+        let file = cache().join(format!("schema-{}.binpb", schema_digest()));
+        let unfinished = file.with_extension(std::process::id().to_string());
+        fs::write(&unfinished, switchboard::proto::DESCRIPTOR_SET).expect("the cache can be written");
+        fs::rename(unfinished, &file).expect("the cache can be written");
         file
     };
     FILE.get_or_init(write).clone()
 }
 
+/// Names what is made of the schema, so that it is made once, and anew when the schema changes.
+fn schema_digest() -> String {
+    let digest = Sha256::digest(switchboard::proto::DESCRIPTOR_SET);
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What protoc-gen-es makes of the schema, by `buf generate`, where Node finds what it imports.
 pub async fn generated_es() -> PathBuf {
     let home = node_home();
-    let out = home.join(format!("generated-{}", std::process::id()));
+    let out = home.join(format!("generated-{}", schema_digest()));
     let plugin = home.join("node_modules/.bin/protoc-gen-es");
     let template = serde_json::json!({ "version": "v2", "plugins": [{ "local": plugin, "out": out, "opt": ["target=js+dts", "import_extension=js"], "include_imports": true }] });
     let input = schema_file();
