@@ -70,14 +70,21 @@ impl SseReader {
                     None => continue,
                 }
             }
-            self.field(&line)?;
+            // Counted as below, so that it does not matter in which pieces a line arrives.
+            self.check_room_for(line.len())?;
+            self.field(&line);
         }
         if self.buffer.is_empty() {
             // An empty buffer keeps the whole piece in memory from which it was cut, for as long as the stream is quiet.
             self.buffer = BytesMut::new();
         }
-        let pending = self.buffer.len() + self.data.as_ref().map_or(0, Data::len);
-        if pending > self.event_bytes_max { Err(EventTooLarge(self.event_bytes_max)) } else { Ok(None) }
+        self.check_room_for(self.buffer.len()).map(|()| None)
+    }
+
+    /// An event's data and the line that is being read may have `event_bytes_max` together.
+    fn check_room_for(&self, line: usize) -> Result<(), EventTooLarge> {
+        let pending = line + self.data.as_ref().map_or(0, Data::len);
+        if pending > self.event_bytes_max { Err(EventTooLarge(self.event_bytes_max)) } else { Ok(()) }
     }
 
     /// What was left when the body ended without a blank line. The standard drops it; agents in use omit the
@@ -113,17 +120,13 @@ impl SseReader {
         Some(line)
     }
 
-    fn field(&mut self, line: &Bytes) -> Result<(), EventTooLarge> {
+    fn field(&mut self, line: &Bytes) {
         let colon = memchr::memchr(b':', line).unwrap_or(line.len());
         let mut value = line.slice((colon + 1).min(line.len())..);
         if value.first() == Some(&b' ') {
             value = value.slice(1..);
         }
         if &line[..colon] == b"data" {
-            let length = self.data.as_ref().map_or(0, Data::len) + value.len();
-            if length > self.event_bytes_max {
-                return Err(EventTooLarge(self.event_bytes_max));
-            }
             self.data = Some(match self.data.take() {
                 None => Data::One(value),
                 Some(Data::One(first)) => {
@@ -134,7 +137,6 @@ impl SseReader {
                 Some(Data::Many(lines)) => Data::Many(joined(lines, &value)),
             });
         }
-        Ok(())
     }
 }
 
