@@ -5,6 +5,7 @@
 //! gRPC are h2load and compared with nginx's `grpc_pass`; callers of JSON are wrk and compared with its `proxy_pass`.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -187,35 +188,8 @@ impl Stage {
         let folder = directory.path();
         let [grpc_agent, json_agent, grpc_proxy, json_proxy, ours] =
             [free_port()?, free_port()?, free_port()?, free_port()?, free_port()?];
-        let fixed = |path: &str, body: &str| {
-            format!("location = {path} {{ default_type application/json; return 200 '{body}'; }}\n")
-        };
-        // nginx as a proxy has the fixed reply; the gateway's own ids need an agent that echoes them.
-        let mut locations = fixed("/rpc", &payload::reply_1_0()) + &fixed("/ready", "{}");
-        let mut config = format!("listen: 127.0.0.1:{ours}\nmaster_key: {}\nagents:\n", payload::MASTER_KEY);
-        for agent in agents() {
-            let (binding, version) = agent;
-            let answer = answer(form(agent))?;
-            let url = match binding {
-                Binding::Grpc => {
-                    let file = format!("{}/files{}", folder.display(), method(version));
-                    fs::create_dir_all(file.rsplit_once('/').expect("a path").0)?;
-                    fs::write(file, framed(&answer))?;
-                    format!("grpc://127.0.0.1:{grpc_agent}")
-                }
-                Binding::JsonRpc => format!("http://127.0.0.1:{}/", echo::start(std::str::from_utf8(&answer)?)?),
-                _ => {
-                    locations += &fixed(&format!("/rest{}", rest_path(version)), std::str::from_utf8(&answer)?);
-                    format!("http://127.0.0.1:{json_agent}/rest")
-                }
-            };
-            config += &format!(
-                "- {{ name: {}, url: '{url}', protocol_version: '{}', bindings: [{}] }}\n",
-                label(agent),
-                version.as_str(),
-                binding.as_str()
-            );
-        }
+        let (locations, entries) = answers(folder, grpc_agent, json_agent)?;
+        let config = format!("listen: 127.0.0.1:{ours}\nmaster_key: {}\nagents:\n{entries}", payload::MASTER_KEY);
         let agent = format!(
             "access_log off;\nopen_file_cache max=10;\nopen_file_cache_valid 1000s;\n\
              server {{ listen 127.0.0.1:{grpc_agent} http2; root {folder}/files; http2_max_concurrent_streams 1000;\n\
@@ -310,6 +284,41 @@ impl Stage {
         }
         Err(format!("{}: of {} answers, the book has {answered}", way.name(), counted.requests).into())
     }
+}
+
+/// Writes what agents answer by gRPC, starts those that echo ids, and gives nginx's locations for the others and the
+/// gateway's entries for all.
+fn answers(folder: &Path, grpc_agent: u16, json_agent: u16) -> Outcome<(String, String)> {
+    let fixed = |path: &str, body: &str| {
+        format!("location = {path} {{ default_type application/json; return 200 '{body}'; }}\n")
+    };
+    // nginx as a proxy has the fixed reply; the gateway's own ids need an agent that echoes them.
+    let mut locations = fixed("/rpc", &payload::reply_1_0()) + &fixed("/ready", "{}");
+    let mut entries = String::new();
+    for agent in agents() {
+        let (binding, version) = agent;
+        let answer = answer(form(agent))?;
+        let url = match binding {
+            Binding::Grpc => {
+                let file = format!("{}/files{}", folder.display(), method(version));
+                fs::create_dir_all(file.rsplit_once('/').expect("a path").0)?;
+                fs::write(file, framed(&answer))?;
+                format!("grpc://127.0.0.1:{grpc_agent}")
+            }
+            Binding::JsonRpc => format!("http://127.0.0.1:{}/", echo::start(std::str::from_utf8(&answer)?)?),
+            _ => {
+                locations += &fixed(&format!("/rest{}", rest_path(version)), std::str::from_utf8(&answer)?);
+                format!("http://127.0.0.1:{json_agent}/rest")
+            }
+        };
+        entries += &format!(
+            "- {{ name: {}, url: '{url}', protocol_version: '{}', bindings: [{}] }}\n",
+            label(agent),
+            version.as_str(),
+            binding.as_str()
+        );
+    }
+    Ok((locations, entries))
 }
 
 /// Runs h2load with the headers of a call.

@@ -126,6 +126,48 @@ async fn grpcurl_calls_with_reflection_and_reads_statuses() {
     gateway.finish().await;
 }
 
+/// The service of 0.3 has no place for the agent's name, so it stands in the metadata.
+#[tokio::test]
+async fn buf_curl_and_grpcurl_call_in_0_3() {
+    if peers::python_is_off() || peers::is_off("go") {
+        return;
+    }
+    let gateway = gateway().await;
+    let key = format!("authorization: Bearer {KEY}");
+    let message = |id: &str| {
+        json!({ "request": { "messageId": id, "role": "ROLE_USER", "content": [{ "text": "hi" }] } }).to_string()
+    };
+    let missing = json!({ "name": "tasks/nope" }).to_string();
+    for agent in AGENTS {
+        let agent = format!("a2a-agent: {agent}");
+        for protocol in ["grpc", "grpcweb", "connect"] {
+            let curl = async |method: &str, data: &str| {
+                let url = format!("{}/a2a.v1.A2AService/{method}", gateway.base);
+                let how = ["curl", "--protocol", protocol, "--http2-prior-knowledge", "--reflect-header", &key];
+                tools::buf(&[&how[..], &["-H", &key, "-H", &agent, "-d", data, &url]].concat()).await
+            };
+            let sent = curl("SendMessage", &message("m-1")).await;
+            assert!(sent.status.success(), "{protocol}, {agent}: {}", stderr(&sent));
+            let sent = documents(&stdout(&sent)).remove(0);
+            assert_eq!(sent["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{protocol}, {agent}: {sent}");
+            let missing = curl("GetTask", &missing).await;
+            assert_eq!(missing.status.code(), Some(8 * 5), "NOT_FOUND: {}", stderr(&missing));
+            assert!(stderr(&missing).contains("TaskNotFoundError: "), "{protocol}, {agent}: {}", stderr(&missing));
+        }
+        let host = gateway.base.trim_start_matches("http://");
+        let grpcurl = async |method: &str, data: &str| {
+            let method = format!("a2a.v1.A2AService/{method}");
+            tools::go("grpcurl", &["-plaintext", "-H", &key, "-H", &agent, "-format-error", "-d", data, host, &method])
+                .await
+        };
+        let streamed = grpcurl("SendStreamingMessage", &message("chunks-2-4-10-x")).await;
+        assert!(documents(&stdout(&streamed)).len() >= 4, "{agent}: {}", stderr(&streamed));
+        let missing = grpcurl("GetTask", &missing).await;
+        assert_eq!(missing.status.code(), Some(64 + 5), "NOT_FOUND: {}", stderr(&missing));
+    }
+    gateway.finish().await;
+}
+
 /// With a transport `a2a` reads no card. Without one it reads it, and a2a-go 2.3.1 cannot read what A2A 4.5.2 says of
 /// security requirements (`{"schemes":{"bearer":{"list":[]}}}`; it takes arrays, which no other SDK does).
 #[tokio::test]
