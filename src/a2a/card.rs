@@ -242,15 +242,18 @@ mod tests {
 
     /// What callers see of it.
     fn ours() -> proto::AgentCard {
-        let face = Face {
+        rewritten(&read(OLD.as_bytes()).unwrap(), &Face { upstream: "10.0.0.1".into(), ..face() })
+    }
+
+    fn face() -> Face {
+        Face {
             url: "https://gw/a2a/echo".into(),
             grpc: "gw:443".into(),
             tenant: "echo".into(),
             grpc_v0_3: None,
             pinned: None,
-            upstream: "10.0.0.1".into(),
-        };
-        rewritten(&read(OLD.as_bytes()).unwrap(), &face)
+            upstream: String::new(),
+        }
     }
 
     #[test]
@@ -281,35 +284,36 @@ mod tests {
         let mut theirs = synthesised("agent", "This agent asks http://agent/docs and 10.0.0.1:80 for help.");
         theirs.supported_interfaces =
             vec![proto::AgentInterface { url: "http://agent/rpc".into(), ..Default::default() }];
-        let face = Face {
-            url: "https://gw/a2a/agent".into(),
-            grpc: "gw:443".into(),
-            tenant: "agent".into(),
-            grpc_v0_3: None,
-            pinned: None,
-            upstream: "10.0.0.1:80".into(),
-        };
-        let ours = rewritten(&theirs, &face);
+        let ours = rewritten(&theirs, &Face { upstream: "10.0.0.1:80".into(), ..face() });
         assert_eq!(ours.name, "agent");
         assert_eq!(ours.description, "This agent asks http(address withheld)/docs and (address withheld) for help.");
     }
 
     #[test]
+    fn withholds_addresses_in_every_member() {
+        const A: &str = "x 10.0.0.1:80 y";
+        let card = format!(
+            r#"{{"name":"{A}","description":"{A}","version":"{A}","url":"http://10.0.0.1:80/","protocolVersion":"0.3.0",
+            "documentationUrl":"http://10.0.0.1:80/","iconUrl":"http://10.0.0.1:80/",
+            "provider":{{"organization":"{A}","url":"http://10.0.0.1:80/"}},
+            "capabilities":{{"extensions":[{{"uri":"http://10.0.0.1:80/e"}},
+                {{"uri":"urn:e","description":"{A}","params":{{"{A}":1,"a":["{A}",{{"b":"{A}"}}]}}}}]}},
+            "defaultInputModes":["{A}"],"defaultOutputModes":["{A}"],
+            "skills":[{{"id":"{A}","name":"{A}","description":"{A}","tags":["{A}"],"examples":["{A}"],
+                "inputModes":["{A}"],"outputModes":["{A}"]}}]}}"#
+        );
+        let face = Face { upstream: "10.0.0.1:80".into(), ..face() };
+        let ours = rewritten(&read(card.as_bytes()).unwrap(), &face);
+        let text = String::from_utf8(write_v1(&ours)).unwrap();
+        assert!(!text.contains("10.0.0.1"), "{text}");
+        assert_eq!(text.matches("x (address withheld) y").count(), 16, "{text}");
+        assert_eq!(ours.capabilities.unwrap().extensions.len(), 1, "another URI is another extension");
+    }
+
+    #[test]
     fn offers_only_the_pinned_version() {
         let card = synthesised("echo", "d");
-        let pinned = |version| {
-            rewritten(
-                &card,
-                &Face {
-                    url: "http://gw/a2a/echo".into(),
-                    grpc: "gw:80".into(),
-                    tenant: "echo".into(),
-                    grpc_v0_3: None,
-                    pinned: Some(version),
-                    upstream: String::new(),
-                },
-            )
-        };
+        let pinned = |version| rewritten(&card, &Face { pinned: Some(version), ..face() });
         assert_eq!(pinned(Version::V1_0).supported_interfaces.len(), 3);
         assert!(write_hybrid(&pinned(Version::V1_0)).is_err());
         let old: serde_json::Value = serde_json::from_slice(&write_hybrid(&pinned(Version::V0_3)).unwrap()).unwrap();

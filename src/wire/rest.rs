@@ -52,9 +52,12 @@ pub enum NoRoute {
 pub fn find(verb: &Verb, path: &str) -> Result<Route, NoRoute> {
     match v0_3::find(verb, path) {
         // What reads as 0.3 and as a tenant called v1 is 0.3.
-        Err(NoRoute::Unknown) => {}
-        found => return found,
+        Err(NoRoute::Unknown) => find_1_0(verb, path),
+        found => found,
     }
+}
+
+fn find_1_0(verb: &Verb, path: &str) -> Result<Route, NoRoute> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let mut verbs: Vec<Verb> = Vec::new();
     for tenant_length in 0..segments.len() {
@@ -252,13 +255,19 @@ pub fn target(operation: &Operation, tenant: &str) -> Result<Target, Error> {
         }
     }
     let is_subscription = method.rpc == Rpc::SubscribeToTask;
+    let verb = if is_subscription { Verb::POST } else { method.http.0.clone() };
+    if !tenant.is_empty() && !find_1_0(&verb, &path).is_ok_and(|route| route.method.rpc == method.rpc) {
+        return Err(Error::invalid(
+            "tenant",
+            "cannot stand in the address of the agent: with its end the address is that of another operation",
+        ));
+    }
     if !has_body && !is_subscription {
         let parameters: Vec<String> = members.iter().filter_map(|(name, value)| parameter(name, value)).collect();
         if !parameters.is_empty() {
             path += &format!("?{}", parameters.join("&"));
         }
     }
-    let verb = if is_subscription { Verb::POST } else { method.http.0.clone() };
     Ok(Target { verb, path_and_query: path, has_body })
 }
 

@@ -105,6 +105,7 @@ impl SseReader {
             self.at_start = false;
             if self.buffer.starts_with(b"\xEF\xBB\xBF") {
                 let _ = self.buffer.split_to(3);
+                self.searched = 0;
             }
         }
         let Some(found) = memchr::memchr2(b'\n', b'\r', &self.buffer[self.searched..]) else {
@@ -214,6 +215,20 @@ mod tests {
     #[test]
     fn takes_a_last_event_without_its_blank_line() {
         assert_eq!(read(&["\u{feff}data: a\n\ndata: b"]), ["a", "b"]);
+    }
+
+    #[test]
+    fn takes_a_byte_order_mark_in_any_pieces() {
+        let stream = "\u{feff}data: a\n\n".as_bytes();
+        for size in 1..stream.len() {
+            let mut reader = SseReader::new(100);
+            let mut events = Vec::new();
+            for piece in stream.chunks(size) {
+                reader.push(Bytes::copy_from_slice(piece));
+                events.extend(reader.next_data().unwrap());
+            }
+            assert_eq!(events, ["a"], "in pieces of {size}");
+        }
     }
 
     #[test]

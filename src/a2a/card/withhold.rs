@@ -1,7 +1,8 @@
 //! Takes the agent's addresses out of every text of its card.
 //!
 //! Interfaces are replaced as a whole; but a documentation link, the params of an extension or a description may
-//! name the same host. What is at an address of the agent is of no use to callers who cannot reach it.
+//! name the same host. What is at an address of the agent is of no use to callers who cannot reach it. An extension
+//! whose URI is there is left out as a whole: with another URI it would be another extension.
 
 use url::Url;
 
@@ -33,20 +34,18 @@ pub(super) fn addresses(ours: &mut AgentCard, theirs: &AgentCard, registered: &s
         }
         known.withhold(&mut provider.organization);
     }
-    for text in [&mut ours.name, &mut ours.description, &mut ours.version] {
-        known.withhold(text);
-    }
+    known.withhold_in_all([&mut ours.name, &mut ours.description, &mut ours.version]);
+    known.withhold_in_all(ours.default_input_modes.iter_mut().chain(&mut ours.default_output_modes));
     for skill in &mut ours.skills {
-        for text in
-            [&mut skill.name, &mut skill.description].into_iter().chain(&mut skill.examples).chain(&mut skill.tags)
-        {
-            known.withhold(text);
-        }
+        known.withhold_in_all([&mut skill.id, &mut skill.name, &mut skill.description]);
+        known.withhold_in_all(skill.examples.iter_mut().chain(&mut skill.tags));
+        known.withhold_in_all(skill.input_modes.iter_mut().chain(&mut skill.output_modes));
     }
-    for extension in ours.capabilities.iter_mut().flat_map(|capabilities| &mut capabilities.extensions) {
-        known.withhold(&mut extension.description);
-        if let Some(params) = &mut extension.params {
-            known.withhold_in_struct(params);
+    if let Some(capabilities) = &mut ours.capabilities {
+        capabilities.extensions.retain(|extension| !known.is_in(&extension.uri));
+        for extension in &mut capabilities.extensions {
+            known.withhold(&mut extension.description);
+            extension.params.iter_mut().for_each(|params| known.withhold_in_struct(params));
         }
     }
 }
@@ -66,7 +65,12 @@ impl Known {
         }
     }
 
+    fn withhold_in_all<'a>(&self, texts: impl IntoIterator<Item = &'a mut String>) {
+        texts.into_iter().for_each(|text| self.withhold(text));
+    }
+
     fn withhold_in_struct(&self, object: &mut Struct) {
+        object.fields.retain(|name, _| !self.is_in(name));
         object.fields.values_mut().for_each(|value| self.withhold_in_value(value));
     }
 

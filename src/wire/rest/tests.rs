@@ -148,4 +148,7 @@ fn writes_what_it_reads() {
         let cancel = Operation::CancelTask(proto::CancelTaskRequest { id: id.into(), ..Default::default() });
         assert_eq!(super::target(&cancel, tenant).unwrap_err().kind(), Kind::InvalidParams, "{id} {tenant}");
     }
+    // This would be GetTask for a task called tasks.
+    let list = Operation::ListTasks(proto::ListTasksRequest::default());
+    assert_eq!(super::target(&list, "acme/tasks").unwrap_err().violations()[0].field, "tenant");
 }
