@@ -4,6 +4,7 @@
 //! access for the permit, and sends. The steps are plain calls, in the order in which they must happen.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,15 +214,15 @@ impl Gateway {
     ///
     /// # Errors
     /// Why the call failed. The record has it too.
-    pub async fn handle(&self, call: Call) -> Result<Reply, Error> {
-        let record = self.ledger.open(&call)?;
+    pub async fn handle(&self, call: &Call) -> Result<Reply, Error> {
+        let record = self.ledger.open(call)?;
         // Boxed: where a connection has a task of its own, it would hold room for this as long as it is open.
-        let answer = Box::pin(self.answer(&call));
+        let answer = Box::pin(self.answer(call));
         let reply = tokio::select! {
             reply = answer => reply,
             () = self.ending.cancelled() => Err(restarting().sent_is(Sent::Maybe)),
         };
-        record.follow(reply.map(|(reply, held)| self.until_the_end(reply, held, &call)))
+        record.follow(reply.map(|(reply, held)| self.until_the_end(reply, held, call)))
     }
 
     async fn answer(&self, call: &Call) -> Result<(Reply, Held), Error> {
@@ -231,7 +232,10 @@ impl Gateway {
         let client_context = renamed.as_ref().and(call.operation.context_id());
         let permitted = self.access.permit(&self.ownership, agent, renamed.as_deref().unwrap_or(call)).await?;
         let reserved = self.limits.reserve(permitted)?;
-        let reply = self.in_time(call.deadline, self.tasks.answer(&reserved, client_context)).await;
+        let reply = {
+            let exchange = pin!(self.tasks.answer(&reserved, client_context));
+            self.in_time(call.deadline, exchange).await
+        };
         let agent = reserved.permitted().agent();
         let reply = if is_namespaced {
             Box::pin(self.ownership.renamed(reply?, &call.caller, agent))
@@ -250,11 +254,12 @@ impl Gateway {
         Ok((reply?, Held { agent, slots: reserved.into_slots() }))
     }
 
-    /// What comes of an exchange before the caller's deadline.
+    /// What comes of an exchange before the caller's deadline. Pinned by its caller: it is large, and an argument of an
+    /// async function is in memory twice.
     async fn in_time<T>(
         &self,
         deadline: Option<Instant>,
-        exchange: impl Future<Output = Result<T, Error>>,
+        exchange: Pin<&mut impl Future<Output = Result<T, Error>>>,
     ) -> Result<T, Error> {
         match deadline {
             None => exchange.await,

@@ -7,7 +7,7 @@ use super::address::base_url;
 use super::arrival::{Asked, call, check_version};
 use super::card;
 use crate::a2a::card::{Face, rewritten};
-use crate::call::{AgentName, Answer, Arrival, Caller, Content, Form, Reply, ReplyBody, Response as Typed};
+use crate::call::{AgentName, Answer, Arrival, Call, Caller, Content, Form, Reply, ReplyBody, Response as Typed};
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::operation::{Rpc, Version};
@@ -29,6 +29,22 @@ pub(super) async fn exchange(
     version: Version,
     read: impl FnOnce(&Arrival) -> Result<Asked, Error>,
 ) -> Result<Reply, Error> {
+    let (call, face) = asked(gateway, admitted, version, read)?;
+    let mut reply = gateway.handle(&call).await?;
+    if let (ReplyBody::One(answer), Some(face)) = (&mut reply.body, face) {
+        ours(answer, *face, version);
+    }
+    Ok(reply)
+}
+
+/// What is asked, and how callers see the agent if the reply has a card. Apart from the waiting, so that nothing of the
+/// way here is in memory meanwhile.
+fn asked(
+    gateway: &Gateway,
+    admitted: Admitted,
+    version: Version,
+    read: impl FnOnce(&Arrival) -> Result<Asked, Error>,
+) -> Result<(Call, Option<Box<Face>>), Error> {
     let Admitted { arrival, caller } = admitted;
     let asked = check_version(&arrival, version).and_then(|()| read(&arrival)).and_then(|asked| {
         let agent = gateway.addressed(&arrival, &caller, asked.operation.tenant())?;
@@ -41,11 +57,7 @@ pub(super) async fn exchange(
     // Only a card in the reply needs to know how callers reach us.
     let is_card = asked.operation.rpc() == Rpc::GetExtendedAgentCard;
     let face = is_card.then(|| face(gateway, &arrival, &agent)).flatten();
-    let mut reply = gateway.handle(call(arrival, caller, agent, asked)).await?;
-    if let (ReplyBody::One(answer), Some(face)) = (&mut reply.body, face) {
-        ours(answer, face, version);
-    }
-    Ok(reply)
+    Ok((call(arrival, caller, agent, asked), face.map(Box::new)))
 }
 
 /// How callers see the agent.

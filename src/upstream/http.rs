@@ -1,6 +1,9 @@
 //! What JSON-RPC and HTTP+JSON share: a request with a JSON body, and what comes back over HTTP.
 
+use std::pin::pin;
+
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
@@ -36,8 +39,10 @@ impl Exchange<'_> {
             if outgoing.body.is_some() {
                 request.headers_mut().insert(CONTENT_TYPE, JSON);
             }
-            let answered = async { self.upstream.outbound.send(&to, request).await.map_err(failure::of_outbound) };
-            let response = failure::in_time(self.patience.head(), answered).await?;
+            let response = {
+                let answered = pin!(self.upstream.outbound.send(&to, request));
+                failure::in_time(self.patience.head(), answered.map_err(failure::of_outbound)).await?
+            };
             match redirect(&to, &response).filter(|_| attempt == 1) {
                 Some(elsewhere) => to = elsewhere,
                 None => return Ok((response, attempt)),

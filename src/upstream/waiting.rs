@@ -52,13 +52,13 @@ impl Exchange<'_> {
         let until = self.upstream.clock.instant() + self.patience.total();
         let waits = waits(&self.call.operation);
         if waits && self.endpoint.dialect.waiting == Some(Waiting::Stream) {
-            return failure::in_time(self.patience.total(), self.fold()).await;
+            return failure::in_time(self.patience.total(), Box::pin(self.fold())).await;
         }
         let answered = failure::in_time(self.patience.total(), self.ask(&self.asked())).await?;
         if !waits || self.endpoint.dialect.waiting == Some(Waiting::Native) || is_enough(&answered.content.peek) {
             return Ok(answered);
         }
-        let content = self.polled(answered.content, until).await?;
+        let content = Box::pin(self.polled(answered.content, until)).await?;
         Ok(Answered { content, ..answered })
     }
 

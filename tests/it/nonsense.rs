@@ -1,8 +1,13 @@
 //! Nonsense from agents in every binding and version: a fitting error in bounded memory, and a record that says what
 //! was seen. What JSON-RPC 1.0 agents do wrong beside that is in `upstream_failures.rs`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::fake::{FakeAgent, FakeReply};
 use crate::support::gateway::{TestGateway, call, message_v1};
@@ -136,4 +141,55 @@ async fn reads_json_over_many_lines_as_the_python_sdk_writes_it() {
     let events = gateway.post("a", call("SendStreamingMessage", message_v1("m"))).await.events();
     assert_eq!(events[0]["result"]["message"]["parts"][0]["text"], "a\r\nb", "{events:?}");
     gateway.finish().await;
+}
+
+/// An agent that answers with `head` and then with two gigabytes, and how many bytes of them were taken.
+async fn endless_agent(head: &'static str) -> (String, Arc<AtomicU64>) {
+    const PIECE: [u8; 65_536] = [b'x'; 65_536];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut request = vec![0; 65_536];
+                let length = stream.read(&mut request).await.unwrap_or(0);
+                if !request[..length].starts_with(b"POST") {
+                    // It has no card.
+                    return;
+                }
+                let mut written = stream.write_all(head.as_bytes()).await;
+                while written.is_ok() && counted.fetch_add(65_536, Ordering::Relaxed) < 2 << 30 {
+                    written = stream.write_all(&PIECE).await;
+                }
+            });
+        }
+    });
+    (url, taken)
+}
+
+/// With the limits that hold when nobody sets others.
+#[tokio::test]
+async fn two_gigabytes_are_cut_at_the_limit() {
+    let replies = [
+        ("SendMessage", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"x\":\"", 64 << 20),
+        (
+            "SendMessage",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2147483648\r\n\r\n{\"x\":\"",
+            0,
+        ),
+        ("SendStreamingMessage", "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"x\":\"", 16 << 20),
+    ];
+    for (binding, (method, head, limit)) in ["jsonrpc", "http_json"].into_iter().flat_map(|b| replies.map(|r| (b, r))) {
+        let (url, taken) = endless_agent(head).await;
+        let agents = format!("agents:\n- {{name: a, url: '{url}', protocol_version: '1.0', bindings: [{binding}]}}\n");
+        let mut gateway = TestGateway::start(&agents).await;
+        assert_eq!(refusal(&mut gateway, method, head).await, -32006, "{binding} {head}");
+        // What lies in the buffers of the system was written too.
+        let taken = taken.load(Ordering::Relaxed);
+        assert!((limit..limit + (16 << 20)).contains(&taken), "{binding} {head}: {taken} bytes");
+        gateway.finish().await;
+    }
 }
