@@ -3,6 +3,7 @@
 
 pub mod card;
 pub mod lenient;
+pub mod parse;
 pub mod problem;
 pub mod required;
 pub mod v0_3;

@@ -3,13 +3,13 @@
 //! Closed by default: no key, no access, and an agent that a caller may not call does not exist for it. The
 //! decision is a value: routing and upstreams take a [`Permitted`], which only this module can make.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::HashMap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};

@@ -4,11 +4,11 @@
 //! and holds them until its answer is there, a stream until its last event or until its caller has gone. All slots are
 //! taken or none is. Counts are this process's own: with several gateways each has its own.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt as _};
 use tokio::time::Instant;
 
 use crate::access::Permitted;

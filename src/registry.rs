@@ -4,12 +4,13 @@
 //! snapshot, which shares all but the part that changed with the one before, so that a hundred thousand agents do not
 //! make the hundred thousand and first a slow one.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashMapExt as _};
 use sha2::{Digest, Sha256};
 
 use crate::call::AgentName;
@@ -94,7 +95,7 @@ impl Registry {
     pub fn new(agents: &[AgentSettings]) -> Self {
         let registry = Self {
             snapshot: ArcSwap::from_pointee(Snapshot(vec![Shard::default(); SHARDS].into())),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             state: Mutex::default(),
         };
         registry.configure(agents);

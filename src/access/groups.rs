@@ -1,10 +1,11 @@
 //! Teams and access groups: all of them in memory, for there are few.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
+use foldhash::HashMap;
 use serde::de::DeserializeOwned;
 
 use super::keys::grants;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use subtle::ConstantTimeEq as _;
 
@@ -88,8 +89,8 @@ pub fn grants(grants: Option<&admin::Grants>) -> Grants {
 /// The keys in memory.
 #[derive(Debug)]
 pub struct Keys {
-    ids: Cache<Hash, KeyId>,
-    by_id: Cache<KeyId, Arc<StoredKey>>,
+    ids: Cache<Hash, KeyId, RandomState>,
+    by_id: Cache<KeyId, Arc<StoredKey>, RandomState>,
     unknown: Cache<Hash, ()>,
     /// The number of the last change that was heard of.
     seq: AtomicI64,
@@ -99,10 +100,10 @@ pub struct Keys {
 
 impl Keys {
     pub fn new(keys_max: usize) -> Self {
-        let cache = || Cache::builder().max_capacity(keys_max as u64);
+        let hasher = RandomState::default();
         Self {
-            ids: cache().build(),
-            by_id: Cache::builder().max_capacity(keys_max as u64).build(),
+            ids: Cache::builder().max_capacity(keys_max as u64).build_with_hasher(hasher.clone()),
+            by_id: Cache::builder().max_capacity(keys_max as u64).build_with_hasher(hasher),
             unknown: Cache::builder().max_capacity(UNKNOWN_MAX).time_to_live(UNKNOWN_FOR).build(),
             seq: AtomicI64::new(0),
             dropped: AtomicU64::new(0),

@@ -5,7 +5,6 @@
 //! is polled by the task that waits for its answer, and by the body that is read from it. An idle connection is
 //! polled by nobody; whether its peer has closed it is found out when it is taken up again.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};

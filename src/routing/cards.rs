@@ -4,12 +4,12 @@
 //! calls. So a card is read at its first use, once however many wait for it, a few at a time; afterwards an old card
 //! serves until a new one is there. What cannot be read is made up from the entry, and tried again.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, RwLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use foldhash::HashMap;
 use futures_util::FutureExt as _;
 use http::header::ACCEPT;
 use http::{HeaderValue, Request};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::content;
 use super::scan::{self, ScanError};
 use crate::a2a::v0_3::{self, ConvertError, StreamWriter};
-use crate::a2a::{lenient, problem, required};
+use crate::a2a::{lenient, parse, problem, required};
 use crate::call::{Answer, Content, Event, FileBytes, Form, PayloadKind, Peek, Raw, Response};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
@@ -111,7 +111,7 @@ fn params_v1(rpc: Rpc, params: &[u8]) -> Result<Operation, Error> {
 
 /// Parses, and on failure says where: the path is only tracked in a second pass.
 fn request<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(json).map_err(|_| {
+    parse::json(json).map_err(|_| {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
             Ok(_) => invalid("", "has trailing characters"),
@@ -129,7 +129,7 @@ pub struct NotAnObject;
 /// # Errors
 /// When they are not.
 pub fn is_object(bytes: &[u8]) -> Result<(), NotAnObject> {
-    let value: &RawValue = serde_json::from_slice(bytes).map_err(|_| NotAnObject)?;
+    let value: &RawValue = parse::json(bytes).map_err(|_| NotAnObject)?;
     if value.get().starts_with('{') { Ok(()) } else { Err(NotAnObject) }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::status;
+use crate::a2a::parse;
 use crate::error::{AgentError, Error, Kind};
 use crate::operation::Version;
 
@@ -91,7 +92,7 @@ pub fn read_request(body: &Bytes) -> Result<Request, BadEnvelope> {
             "batch requests are not supported: send one request at a time",
         ));
     }
-    let envelope: RequestEnvelope<'_> = serde_json::from_slice(body).map_err(|error| {
+    let envelope: RequestEnvelope<'_> = parse::json(body).map_err(|error| {
         if error.is_data() {
             refuse(NULL_ID, Kind::InvalidRequest, "the body is not a JSON-RPC 2.0 request object with each member once")
         } else {
@@ -140,8 +141,8 @@ fn is_id(id: &[u8]) -> bool {
 /// InvalidAgentResponse for anything that is not a JSON-RPC reply to this request.
 pub fn read_reply(body: &Bytes, id: &[u8], version: Version) -> Result<Outcome, Error> {
     let invalid = |message: &str| Error::new(Kind::InvalidAgentResponse, message);
-    let envelope: ReplyEnvelope<'_> = serde_json::from_slice(body)
-        .map_err(|error| invalid("the agent's reply is not a JSON-RPC response").because(error))?;
+    let envelope: ReplyEnvelope<'_> =
+        parse::json(body).map_err(|error| invalid("the agent's reply is not a JSON-RPC response").because(error))?;
     let same_id = envelope.id.is_some_and(|found| found.get().as_bytes() == id);
     let null_id = envelope.id.is_none_or(|found| found.get() == "null");
     match (envelope.result, envelope.error) {

@@ -145,7 +145,7 @@ async fn reads_json_over_many_lines_as_the_python_sdk_writes_it() {
 
 /// An agent that answers with `head` and then with two gigabytes, and how many bytes of them were taken.
 async fn endless_agent(head: &'static str) -> (String, Arc<AtomicU64>) {
-    const PIECE: [u8; 65_536] = [b'x'; 65_536];
+    static PIECE: [u8; 65_536] = [b'x'; 65_536];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let taken = Arc::new(AtomicU64::new(0));

@@ -96,7 +96,7 @@ pub(super) fn request(operation: &Operation) -> Result<Option<old::Request>, Con
 
 /// Parses, and on failure says where: the path is only tracked in a second pass.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConvertError> {
-    serde_json::from_slice(json).map_err(|_| {
+    crate::a2a::parse::json(json).map_err(|_| {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
             Ok(_) => ConvertError::new("", "trailing characters"),

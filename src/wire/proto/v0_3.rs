@@ -9,7 +9,7 @@ use super::scan::{self, Unscannable, shapes};
 use super::{answer_peek, bad_answer, bad_request, event_peek};
 use crate::a2a::v0_3::protobuf::{self, Asked, Told};
 use crate::a2a::v0_3::{ConvertError, StreamWriter};
-use crate::a2a::{card, lenient, problem, required};
+use crate::a2a::{card, lenient, parse, problem, required};
 use crate::call::{Answer, Content, Event, FileBytes, Form, Peek, Raw, Response};
 use crate::config::JsonLimits;
 use crate::error::{Error, Kind};
@@ -192,7 +192,7 @@ pub fn read_answer_json(rpc: Rpc, bytes: &Bytes, limits: &JsonLimits, files: Fil
 }
 
 fn strict<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice(bytes)
+    parse::json(bytes)
 }
 
 fn unreadable(error: serde_json::Error) -> Error {
