@@ -199,8 +199,7 @@ impl Stage {
         );
         let mut agent = nginx(folder, "agent", &agent, machine.command_on(LOAD_CORE, "nginx"))?;
         agent.wait_for(json_agent, "/ready")?;
-        // Closed by the proxy before the agent does it, for minutes pass between two of its turns.
-        let kept = "keepalive 128; keepalive_requests 1000000000; keepalive_timeout 20s;";
+        let kept = "keepalive 128; keepalive_requests 1000000000;";
         let proxy = format!(
             "access_log {}/access.log combined buffer=64k flush=1s;\n\
              upstream g {{ server 127.0.0.1:{grpc_agent}; {kept} }}\n\
@@ -334,7 +333,13 @@ fn h2load_counted(way: Way, h2load: &mut Command, seconds: u32) -> Outcome<Count
     let requests = number("requests: ", " total").ok_or_else(|| format!("h2load failed: {said}"))?;
     let succeeded = number(" done, ", " succeeded").unwrap_or(0);
     // Calls that are under way when the time is over count as failed.
-    if requests == 0 || requests - succeeded > u64::from(CONNECTIONS * STREAMS) {
+    let mut failures_max = u64::from(CONNECTIONS * STREAMS);
+    if matches!(way, Way::Nginx { .. }) {
+        // The agent, a file, answers before it has read the request, and resets its stream. nginx, which reuses the
+        // connection meanwhile, sometimes takes that for an error of the next call.
+        failures_max += requests / 100;
+    }
+    if requests == 0 || requests - succeeded > failures_max {
         return Err(format!("{}: {succeeded} of {requests} succeeded: {said}", way.name()).into());
     }
     Ok(Counted { requests: succeeded, duration_us: u64::from(seconds) * 1_000_000 })
