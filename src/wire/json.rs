@@ -109,15 +109,9 @@ fn params_v1(rpc: Rpc, params: &[u8]) -> Result<Operation, Error> {
     })
 }
 
-/// Parses, and on failure says where: the path is only tracked in a second pass.
 fn request<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
-    parse::json(json).map_err(|_| {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            Ok(_) => invalid("", "has trailing characters"),
-            Err(error) => invalid(&error.path().to_string(), &problem::of(error.inner())),
-        }
-    })
+    parse::located(json)
+        .map_err(|(field, problem)| invalid(&field, problem.as_deref().unwrap_or("has trailing characters")))
 }
 
 /// Something that is not one JSON object in UTF-8.

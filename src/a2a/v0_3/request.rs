@@ -94,14 +94,9 @@ pub(super) fn request(operation: &Operation) -> Result<Option<old::Request>, Con
     Ok(Some(old::Request::Task(params)))
 }
 
-/// Parses, and on failure says where: the path is only tracked in a second pass.
 pub(super) fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConvertError> {
-    crate::a2a::parse::json(json).map_err(|_| {
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-            Ok(_) => ConvertError::new("", "trailing characters"),
-            Err(error) => ConvertError::new(error.path().to_string(), crate::a2a::problem::of(error.inner())),
-        }
+    crate::a2a::parse::located(json).map_err(|(field, problem)| {
+        ConvertError::new(field, problem.unwrap_or_else(|| "trailing characters".to_owned()))
     })
 }
 
