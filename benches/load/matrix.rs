@@ -7,10 +7,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
 
-use memchr::memmem;
 use switchboard::call::{FileBytes, Form};
 use switchboard::config::JsonLimits;
 use switchboard::operation::{Binding, Rpc, Version};
@@ -22,7 +19,7 @@ use crate::payload::{self, Call};
 use crate::process::{Process, free_port};
 use crate::stage::{gateway, make_key, nginx};
 use crate::statistics::Spread;
-use crate::throughput::{Counted, wrk_counted, wrk_script};
+use crate::throughput::{Counted, check_records, wrk_counted, wrk_script};
 use crate::{Outcome, echo, stage};
 
 const LIMITS: JsonLimits = JsonLimits { depth_max: 48, nodes_max: 100_000, parts_max: 100, digits_max: 100 };
@@ -265,23 +262,12 @@ impl Stage {
         self.checked(way, wrk_counted(&way.name(), &mut wrk)?)
     }
 
-    /// An error may be HTTP 200, which nobody can see who drives; the book can, and who was called by what.
+    /// Who was called, and by what, the book knows.
     fn checked(&self, way: Way, counted: Counted) -> Outcome<Counted> {
         let Way::Ours(_, (binding, version)) = way else { return Ok(counted) };
         let called = format!("\"agent_binding\":\"{}\",\"agent_version\":\"{}\"", binding.as_str(), version.as_str());
-        let is_answered = |line: &&[u8]| {
-            memmem::find(line, b"\"outcome\":\"answered\"").is_some() && memmem::find(line, called.as_bytes()).is_some()
-        };
-        let mut answered = 0;
-        for _ in 0..100 {
-            let book = fs::read(self.directory.path().join("gateway.out"))?;
-            answered = book.split(|byte| *byte == b'\n').filter(is_answered).count() as u64;
-            if answered >= counted.requests {
-                return Ok(counted);
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Err(format!("{}: of {} answers, the book has {answered}", way.name(), counted.requests).into())
+        check_records(&way.name(), &self.directory.path().join("gateway.out"), &called, counted.requests)?;
+        Ok(counted)
     }
 }
 

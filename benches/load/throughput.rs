@@ -1,6 +1,7 @@
 //! Requests per second and CPU per request of each proxy, driven by wrk in rounds that take turns.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -55,8 +56,14 @@ pub fn measure(stage: &mut Stage, rounds: u32, seconds: u32) -> Outcome<Throughp
             // What a process said as it died explains more than the requests that failed.
             stage.check_alive()?;
             let (counted, used) = (counted?, cpu_us(stage.pid(variant))? - before);
-            if matches!(variant, Variant::Raw | Variant::Translated) {
-                check_records(stage, variant, counted.requests)?;
+            let version = match variant {
+                Variant::Direct | Variant::Nginx => None,
+                Variant::Raw => Some("1.0"),
+                Variant::Translated => Some("0.3"),
+            };
+            if let Some(version) = version {
+                let called = format!("\"agent_version\":\"{version}\"");
+                check_records(variant.name(), &stage.records(variant), &called, counted.requests)?;
             }
             let run = Run {
                 requests_per_second: counted.requests as f64 * 1e6 / counted.duration_us as f64,
@@ -94,15 +101,17 @@ pub fn wrk_counted(name: &str, wrk: &mut Command) -> Outcome<Counted> {
     Ok(Counted { requests, duration_us })
 }
 
-/// A JSON-RPC error is HTTP 200, so wrk cannot see one; the book can. Requests under way when wrk left are there too.
-fn check_records(stage: &Stage, variant: Variant, requests: u64) -> Outcome<()> {
-    let version: &[u8] =
-        if variant == Variant::Raw { b"\"agent_version\":\"1.0\"" } else { b"\"agent_version\":\"0.3\"" };
+/// A JSON-RPC error is HTTP 200, so wrk cannot see one; the book can, and which agent was called. Requests under way
+/// when wrk left are there too.
+///
+/// # Errors
+/// The book does not come to have `requests` answers with `called` in their lines.
+pub fn check_records(name: &str, book: &Path, called: &str, requests: u64) -> Outcome<()> {
     let mut answered = 0;
     for _ in 0..RECORDS_PATIENCE_MS / 50 {
-        let book = fs::read(stage.records(variant))?;
+        let book = fs::read(book)?;
         let is_answered = |line: &&[u8]| {
-            memmem::find(line, b"\"outcome\":\"answered\"").is_some() && memmem::find(line, version).is_some()
+            memmem::find(line, b"\"outcome\":\"answered\"").is_some() && memmem::find(line, called.as_bytes()).is_some()
         };
         answered = book.split(|byte| *byte == b'\n').filter(is_answered).count() as u64;
         if answered >= requests {
@@ -110,7 +119,7 @@ fn check_records(stage: &Stage, variant: Variant, requests: u64) -> Outcome<()> 
         }
         sleep(Duration::from_millis(50));
     }
-    Err(format!("{}: of {requests} answers, the book has {answered}", variant.name()).into())
+    Err(format!("{name}: of {requests} answers, the book has {answered}").into())
 }
 
 /// A script for wrk that posts `body` and counts.
