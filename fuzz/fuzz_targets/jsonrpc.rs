@@ -14,15 +14,13 @@ fuzz_target!(|data: &[u8]| {
         drop(jsonrpc::read_reply(&body, b"1", version));
     }
     let Ok(request) = jsonrpc::read_request(&body) else { return };
-    let names = [("SendMessage", Version::V1_0), ("GetTask", Version::V1_0), ("message/send", Version::V0_3)];
-    let known = names.into_iter().chain([(request.method.as_str(), Version::V1_0)]);
-    for (name, version) in known {
-        let Some(method) = Method::by_name(name) else { continue };
+    for name in ["SendMessage", "GetTask", "message/send", &request.method] {
+        let Some((method, version)) = Method::by_jsonrpc_name(name) else { continue };
         let read = json::read_request(method.rpc, version, request.params.clone(), &LIMITS);
         let Ok((operation, raw)) = read else { continue };
         if let Some(raw) = raw {
-            assert!(request.params.is_none_or(|params| params == raw.bytes), "forwarded is what was sent");
-            return;
+            assert!(request.params.as_ref().is_none_or(|params| *params == raw.bytes), "forwarded is what was sent");
+            continue;
         }
         let Ok(written) = json::write_request(&operation, version) else { continue };
         let again = json::read_request(method.rpc, version, Some(written), &LIMITS).expect("it was written here");
