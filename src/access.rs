@@ -216,10 +216,16 @@ impl Access {
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn refreshed(&self, caller: &Caller) -> Result<Option<Caller>, Error> {
-        if let Some(known) = self.of_config.load().values().find(|known| *known == caller) {
-            return Ok(Some(known.clone()));
-        }
-        self.by_id(&caller.key).await
+        self.whose(&caller.key).await
+    }
+
+    /// The caller that a key of the configuration or of the store stands for; none while it may not call.
+    ///
+    /// # Errors
+    /// Overloaded when the store does not answer.
+    pub async fn whose(&self, key: &KeyId) -> Result<Option<Caller>, Error> {
+        let known = self.of_config.load().values().find(|known| known.key == *key).cloned();
+        if known.is_some() { Ok(known) } else { self.by_id(key).await }
     }
 
     /// The caller that a key of the store stands for; none while it may not call.
@@ -323,6 +329,11 @@ impl Access {
     /// Lets an administrator's emergency stop cancel a task on an agent that is disabled already.
     pub fn stopping<'a>(call: &'a Call, agent: &Arc<Agent>, named: Named) -> Permitted<'a> {
         Permitted { call, agent: Arc::clone(agent), team_rates: None, named }
+    }
+
+    /// Lets a task be read whole of which its agent has just told somebody who asked to be told.
+    pub fn notified<'a>(call: &'a Call, agent: &Arc<Agent>, named: Named) -> Permitted<'a> {
+        Self::stopping(call, agent, named)
     }
 
     /// The operations that a caller may make on the agents that it may call.

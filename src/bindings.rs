@@ -26,6 +26,7 @@ mod events;
 mod exchange;
 mod health;
 mod jsonrpc;
+mod push;
 mod request;
 mod respond;
 mod rest;
@@ -64,6 +65,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/a2a/{agent}/{*tail}", any(agent_door))
         .route("/lf.a2a.v1.A2AService/{method}", any(service_door))
         .route("/a2a.v1.A2AService/{method}", any(service_door))
+        .route("/push/{handle}", any(push::serve))
         .route("/health/live", get(health::live).fallback(only_get))
         .route("/health/liveliness", get(health::live).fallback(only_get))
         .route("/health/liveness", get(health::live).fallback(only_get))
@@ -154,10 +156,15 @@ pub async fn read_body(gateway: &Gateway, request: Request) -> Result<bytes::Byt
 /// The largest body of what is asked of the gateway itself.
 const ADMIN_BODY_BYTES_MAX: usize = 1 << 20;
 
+/// The other end of the connection.
+fn peer_of(extensions: &http::Extensions) -> Peer {
+    let unknown = Peer { address: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
+    extensions.get::<Peer>().copied().unwrap_or(unknown)
+}
+
 /// Who sent a request.
 pub fn sender(gateway: &Gateway, request: &Request) -> std::net::IpAddr {
-    let unknown = Peer { address: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) };
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
+    let peer = peer_of(request.extensions());
     source(&gateway.settings, peer, request.headers())
 }
 

@@ -73,6 +73,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub cards: CardSettings,
     pub tasks: TaskSettings,
+    pub push: PushSettings,
     pub outbound: OutboundSettings,
     pub log: LogSettings,
     /// SHA-256 of the text that this was read from.
@@ -101,6 +102,7 @@ impl Settings {
                 ("timeouts", format!("{:?}", s.timeouts)),
                 ("cards", format!("{:?}", s.cards)),
                 ("tasks", format!("{:?}", s.tasks)),
+                ("push", format!("{:?}", s.push)),
                 ("outbound", format!("{:?}", s.outbound)),
                 ("log", format!("{:?}", s.log)),
             ]
@@ -265,6 +267,15 @@ pub struct CardSettings {
     pub timeout: Duration,
     pub bytes_max: usize,
     pub fetches_max: usize,
+}
+
+/// How agents' push notifications reach the callers who asked for them.
+#[derive(Clone, Debug)]
+pub struct PushSettings {
+    /// How agents reach this gateway, if not by `public_url`.
+    pub url: Option<Url>,
+    /// For everything that one notification takes here, its retries included.
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Debug)]

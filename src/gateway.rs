@@ -12,29 +12,31 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::call::{AgentName, Arrival, Call, Caller, Reply};
+use crate::call::{AgentName, Arrival, Call, CallId, Caller, Form, Peer, Reply, ReplyBody, TraceContext, WorkflowHint};
 use crate::clock::Clock;
 use crate::config::{Dialect, Settings};
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::ledger::Ledger;
 use crate::limits::Limits;
-use crate::operation::Binding;
+use crate::operation::{Binding, Operation, Rpc, Version};
 use crate::ownership::Ownership;
 use crate::proto::AgentCard;
 use crate::registry::{Agent, Registry};
 use crate::routing::{Routing, TheirCard};
 use crate::store::Store;
-use crate::tasks::Tasks;
+use crate::tasks::{Relay, Tasks};
 use crate::wire::body::Budget;
 use crate::wire::content;
 
 mod admin;
 mod directory;
+mod push;
 mod reload;
 mod running;
 mod watch;
 
 use directory::Changes;
+pub use push::Notification;
 use running::Running;
 pub use running::RunningTask;
 use watch::Held;
@@ -50,6 +52,7 @@ pub struct Gateway {
     routing: Arc<Routing>,
     ownership: Arc<Ownership>,
     tasks: Tasks,
+    relay: Relay,
     store: Arc<Store>,
     /// The revisions of the store that are taken over; held by whoever takes over.
     known: tokio::sync::Mutex<[i64; 4]>,
@@ -70,6 +73,7 @@ pub struct Parts {
     pub ledger: Ledger,
     pub routing: Arc<Routing>,
     pub ownership: Ownership,
+    pub relay: Relay,
     pub store: Arc<Store>,
     /// The addresses at which one agent alone is called, as they were opened.
     pub own_addresses: Vec<(AgentName, SocketAddr)>,
@@ -88,6 +92,7 @@ impl Gateway {
             ledger,
             routing,
             ownership,
+            relay,
             store,
             own_addresses,
             settings,
@@ -105,6 +110,7 @@ impl Gateway {
             limits,
             ledger,
             routing,
+            relay,
             store,
             known: tokio::sync::Mutex::default(),
             changes: Changes::new(),
@@ -230,7 +236,9 @@ impl Gateway {
         let is_namespaced = self.ownership.is_namespaced(&agent);
         let renamed = if is_namespaced { Box::pin(self.ownership.namespaced(call, &agent)).await? } else { None };
         let client_context = renamed.as_ref().and(call.operation.context_id());
-        let permitted = self.access.permit(&self.ownership, agent, renamed.as_deref().unwrap_or(call)).await?;
+        let relayed = self.relay.outgoing(renamed.as_deref().unwrap_or(call), &agent)?;
+        let as_sent = relayed.as_deref().or(renamed.as_deref()).unwrap_or(call);
+        let permitted = self.access.permit(&self.ownership, agent, as_sent).await?;
         let reserved = self.limits.reserve(permitted)?;
         let reply = {
             let exchange = pin!(self.tasks.answer(&reserved, client_context));
@@ -244,6 +252,7 @@ impl Gateway {
         } else {
             reply?
         };
+        let reply = self.without_our_address(reply, call)?;
         let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
         // Here, so that the record knows of an answer that could not be translated, and whose it was.
         let reply = content::reply_in(reply, call.form).map_err(|error| match place {
@@ -252,6 +261,17 @@ impl Gateway {
         });
         let agent = agent.id.clone();
         Ok((reply?, Held { agent, slots: reserved.into_slots() }))
+    }
+
+    /// A reply about push configurations with the caller's own addresses in it.
+    fn without_our_address(&self, reply: Reply, call: &Call) -> Result<Reply, Error> {
+        match (call.operation.rpc(), reply.body) {
+            (Rpc::CreatePushConfig | Rpc::GetPushConfig | Rpc::ListPushConfigs, ReplyBody::One(answer)) => {
+                let answer = self.relay.incoming(answer, &call.caller).map_err(|error| error.sent_is(Sent::Sent))?;
+                Ok(Reply { meta: reply.meta, body: ReplyBody::One(answer) })
+            }
+            (_, body) => Ok(Reply { meta: reply.meta, body }),
+        }
     }
 
     /// What comes of an exchange before the caller's deadline. Pinned by its caller: it is large, and an argument of an
@@ -269,6 +289,39 @@ impl Gateway {
             Some(deadline) => {
                 timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(too_late().sent_is(Sent::Maybe)))
             }
+        }
+    }
+
+    /// A call that nobody sent: we make it in a caller's name.
+    fn call_of_ours(
+        &self,
+        caller: Caller,
+        agent: &Agent,
+        operation: Operation,
+        peer: Peer,
+        patience: Duration,
+    ) -> Call {
+        let received = self.clock.instant();
+        Call {
+            id: CallId(self.clock.uuid()),
+            caller,
+            agent: AgentName(Arc::clone(&agent.id.0)),
+            operation,
+            raw: None,
+            rpc_id: None,
+            version: Version::V1_0,
+            form: Form::Json(Version::V1_0),
+            binding: Binding::JsonRpc,
+            received,
+            deadline: Some(received + patience),
+            peer,
+            forwardable: http::HeaderMap::new(),
+            extensions: Vec::new(),
+            trace: TraceContext::default(),
+            workflow: WorkflowHint::default(),
+            resume_after: None,
+            parent: None,
+            settings: Arc::clone(&self.settings),
         }
     }
 

@@ -26,6 +26,8 @@ pub use writer::{Sink, Writer};
 
 /// The longest account of a failure.
 const DETAIL_CHARS_MAX: usize = 1_000;
+/// What the record of a push notification has in place of an operation.
+const PUSH_NOTIFICATION: &str = "PushNotification";
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +91,18 @@ pub struct Entry {
     pub total_us: u64,
 }
 
+/// What is known of a push notification before it is read.
+pub struct Notified<'a> {
+    pub id: CallId,
+    pub caller: &'a Caller,
+    pub agent: &'a AgentName,
+    /// The version in which it goes on.
+    pub version: Version,
+    /// Scheme, host and port of where it goes.
+    pub webhook: &'a str,
+    pub received: Instant,
+}
+
 /// The book's front desk.
 #[derive(Clone)]
 pub struct Ledger {
@@ -146,6 +160,21 @@ impl Ledger {
         if let Ok(mut record) = self.record(entry, arrival.received) {
             record.fail(error);
         }
+    }
+
+    /// Opens the record of a push notification, which an agent sent because `caller` asked for it.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn notified(&self, notified: &Notified<'_>) -> Result<Record, Error> {
+        let entry = self.entry(notified.id, notified.caller, Some(notified.agent), Binding::HttpJson);
+        let entry = Entry {
+            operation: Some(PUSH_NOTIFICATION),
+            caller_version: Some(notified.version.as_str()),
+            endpoint: Some(notified.webhook.into()),
+            ..entry
+        };
+        self.record(entry, notified.received)
     }
 
     fn record(&self, entry: Entry, received: Instant) -> Result<Record, Error> {
@@ -213,6 +242,27 @@ impl Record {
                 self.meet(&meta);
                 let followed = Followed { events, record: self };
                 Ok(Reply { meta, body: ReplyBody::Stream(Box::pin(followed)) })
+            }
+        }
+    }
+
+    /// Closes the record of a push notification: what it told, and how often it was sent on.
+    ///
+    /// # Errors
+    /// The notification's own.
+    pub fn close(mut self, told: Option<&Peek>, handed_on: Result<u32, Error>) -> Result<(), Error> {
+        if let Some(peek) = told {
+            self.note(peek);
+        }
+        match handed_on {
+            Ok(attempts) => {
+                self.entry().attempts = attempts;
+                self.entry().outcome = Outcome::Answered;
+                Ok(())
+            }
+            Err(error) => {
+                self.fail(&error);
+                Err(error)
             }
         }
     }

@@ -29,6 +29,7 @@ use crate::ownership::Ownership;
 use crate::registry::Registry;
 use crate::routing::Routing;
 use crate::store::{OpenError, Store, generated_master_key};
+use crate::tasks::Relay;
 use crate::upstream::Upstream;
 use crate::wire::body::Budget;
 use crate::{admin, bindings};
@@ -214,8 +215,9 @@ fn gateway(
 ) -> (Arc<Gateway>, Arc<Routing>) {
     let registry = Registry::new(&settings.agents);
     let budget = Budget::new(settings.limits.in_flight_bytes_max);
+    let outbound = Arc::new(Outbound::new(settings.outbound.clone(), settings.timeouts.connect));
     let upstream = Upstream {
-        outbound: Arc::new(Outbound::new(settings.outbound.clone(), settings.timeouts.connect)),
+        outbound: Arc::clone(&outbound),
         budget: budget.clone(),
         clock: Clock,
         settings: Arc::clone(settings),
@@ -223,6 +225,7 @@ fn gateway(
     let routing = Arc::new(Routing::new(upstream));
     let gateway = Gateway::new(Parts {
         access: Access::new(settings, Arc::clone(&store), Clock),
+        relay: Relay::new(settings, Arc::clone(&store), outbound, Clock),
         store,
         routing: Arc::clone(&routing),
         registry,

@@ -1,5 +1,6 @@
 //! What stands between a permitted call and its agent where tasks have owners: a context is claimed before a message is
-//! sent, what a reply names is written down before it goes on, and lists are answered from what was written down.
+//! sent, what a reply names is written down before it goes on, and lists are answered from what was written down. And
+//! what stands between an agent's push notifications and whoever asked for them.
 
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use crate::routing::Routing;
 use crate::store::Store;
 
 mod list;
+mod relay;
+
+pub use relay::{Recipient, Relay, TOKEN};
 
 /// Sends calls, and answers those that the agent is not asked.
 pub struct Tasks {

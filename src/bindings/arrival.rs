@@ -1,6 +1,5 @@
 //! The one place that makes an `Arrival`, and later a `Call`, from a request's head: the same for every door.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::HOST;
@@ -9,8 +8,9 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName};
 
 use super::address::source;
+use super::peer_of;
 use crate::call::{
-    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, MeantByAddress, Peer, Raw, TraceContext, WorkflowHint,
+    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, MeantByAddress, Raw, TraceContext, WorkflowHint,
 };
 use crate::config::{Settings, is_credential};
 use crate::error::{Error, Kind};
@@ -22,8 +22,7 @@ const A2A_AGENT: HeaderName = HeaderName::from_static("a2a-agent");
 
 /// What is known of a request from its head, whose path may name the agent. Takes the headers out of `head`.
 pub(super) fn arrival(gateway: &Gateway, in_path: Option<AgentName>, binding: Binding, head: &mut Parts) -> Arrival {
-    let unknown = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)) };
-    let peer = head.extensions.get::<Peer>().copied().unwrap_or(unknown);
+    let peer = peer_of(&head.extensions);
     let received = gateway.clock.instant();
     let settings = &gateway.settings;
     let mut selectors = Vec::from_iter(in_path);

@@ -11,8 +11,8 @@ use url::Url;
 use super::section::{Reader, Section};
 use super::{
     CardSettings, CorsSettings, DEFAULTS, DefaultAccess, Environment, Granted, JsonLimits, KeySettings, Limits,
-    LogFormat, LogSettings, OutboundSettings, Problem, Rates, RecordOutput, Role, Secret, Settings, Timeouts,
-    TlsSettings, agents, check, litellm, store, tasks, tree,
+    LogFormat, LogSettings, OutboundSettings, Problem, PushSettings, Rates, RecordOutput, Role, Secret, Settings,
+    Timeouts, TlsSettings, agents, check, litellm, store, tasks, tree,
 };
 use crate::call::AgentName;
 use crate::operation::{Method, Rpc};
@@ -65,6 +65,7 @@ fn whole(root: Section<'_>) -> Settings {
         timeouts: timeouts(root.section("timeouts")),
         cards: cards(root.section("cards")),
         tasks: tasks::tasks(root.section("tasks")),
+        push: push(root.section("push")),
         outbound: outbound(root.section("outbound")),
         log: log(root.section("log")),
         digest: [0; 32],
@@ -307,6 +308,15 @@ fn cards(s: Section<'_>) -> CardSettings {
     };
     s.finish();
     cards
+}
+
+fn push(s: Section<'_>) -> PushSettings {
+    let push = PushSettings {
+        url: s.parsed("url", "write it as in https://gateway.internal:4000", base_url),
+        timeout: s.millis("timeout_ms"),
+    };
+    s.finish();
+    push
 }
 
 fn outbound(s: Section<'_>) -> OutboundSettings {

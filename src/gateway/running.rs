@@ -10,10 +10,10 @@ use tokio::time::timeout;
 
 use super::Gateway;
 use crate::access::Access;
-use crate::call::{AgentName, Call, CallId, Caller, Event, Form, Peer, Reply, ReplyBody, TraceContext, WorkflowHint};
+use crate::call::{Call, CallId, Caller, Event, Peer, Reply, ReplyBody};
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::operation::{Binding, Operation, Version};
+use crate::operation::Operation;
 use crate::ownership::Named;
 use crate::proto;
 use crate::registry::{Agent, AgentId};
@@ -148,26 +148,7 @@ impl Gateway {
 
     fn cancelling(&self, agent: &Agent, task: RunningTask) -> Call {
         let request = proto::CancelTaskRequest { id: task.task_id, ..Default::default() };
-        Call {
-            id: CallId(self.clock.uuid()),
-            caller: task.caller,
-            agent: AgentName(Arc::clone(&agent.id.0)),
-            operation: Operation::CancelTask(request),
-            raw: None,
-            rpc_id: None,
-            version: Version::V1_0,
-            form: Form::Json(Version::V1_0),
-            binding: Binding::JsonRpc,
-            received: self.clock.instant(),
-            deadline: Some(self.clock.instant() + self.settings.timeouts.drain),
-            peer: task.peer,
-            forwardable: http::HeaderMap::new(),
-            extensions: Vec::new(),
-            trace: TraceContext::default(),
-            workflow: WorkflowHint::default(),
-            resume_after: None,
-            parent: None,
-            settings: Arc::clone(&self.settings),
-        }
+        let cancel = Operation::CancelTask(request);
+        self.call_of_ours(task.caller, agent, cancel, task.peer, self.settings.timeouts.drain)
     }
 }

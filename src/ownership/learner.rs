@@ -259,6 +259,26 @@ impl Ownership {
         Ok(Made::All(rows))
     }
 
+    /// What is known of a task of which an agent tells `caller` unasked, if it may: the caller's own, or one that nobody
+    /// has, for the reply that makes an owner may still be under way.
+    ///
+    /// # Errors
+    /// InvalidAgentResponse for what is somebody else's; Overloaded when the store does not answer.
+    pub async fn may_be_told(
+        &self,
+        caller: &Caller,
+        agent: &Agent,
+        peek: &Peek,
+    ) -> Result<Option<Arc<OwnedRow>>, Error> {
+        let scope = self.scope(agent);
+        let (task, context) = (peek.task_id.as_deref(), peek.context_id.as_deref());
+        let rows = self.known(&agent.id.0, task.as_slice(), context.as_slice()).await?;
+        if rows.iter().any(|row| !shares(scope, row, caller)) {
+            return Err(withheld());
+        }
+        Ok(rows.into_iter().find(|row| row.is_context == 0))
+    }
+
     /// Notes what was heard of a task, whoever asked.
     pub async fn hear(&self, agent: &AgentId, peek: &Peek) {
         let Ok(rows) = self.there(&agent.0, peek.task_id.as_deref(), None, false).await else { return };

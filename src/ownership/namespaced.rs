@@ -91,8 +91,7 @@ impl Ownership {
     /// # Errors
     /// InvalidAgentResponse for what cannot be read, Overloaded when the store does not answer.
     pub async fn renamed(self: &Arc<Self>, reply: Reply, caller: &Caller, agent: &Agent) -> Result<Reply, Error> {
-        let whose =
-            Arc::new(Whose { caller: caller.clone(), scope: self.scope(agent), agent: Arc::clone(&agent.id.0) });
+        let whose = Arc::new(self.whose(caller, agent));
         let Reply { meta, body } = reply;
         let body = match body {
             ReplyBody::One(answer) => ReplyBody::One(self.renamed_answer(answer, &whose).await?),
@@ -130,6 +129,18 @@ impl Ownership {
         names.extend(&mut peek.context_id);
         self.put_back(names, whose).await?;
         Ok(Answer { rpc, peek, content: Content::Typed(Box::new(response)) })
+    }
+
+    /// An event that came by itself, as the caller is to read it.
+    ///
+    /// # Errors
+    /// As [`Ownership::renamed`].
+    pub async fn renamed_notification(&self, event: Event, caller: &Caller, agent: &Agent) -> Result<Event, Error> {
+        self.renamed_event(event, &self.whose(caller, agent)).await
+    }
+
+    fn whose(&self, caller: &Caller, agent: &Agent) -> Whose {
+        Whose { caller: caller.clone(), scope: self.scope(agent), agent: Arc::clone(&agent.id.0) }
     }
 
     async fn renamed_event(&self, event: Event, whose: &Whose) -> Result<Event, Error> {

@@ -162,13 +162,7 @@ impl Tasks {
                 listing.is_away.store(true, Ordering::Relaxed);
             }
         })?;
-        match answer.body {
-            ReplyBody::One(answer) => match content::typed_answer(answer)? {
-                Response::Task(task) => Ok(task),
-                _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
-            },
-            ReplyBody::Stream(_) => Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a stream")),
-        }
+        content::task_in(answer)
     }
 }
 

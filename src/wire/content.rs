@@ -43,6 +43,20 @@ pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
     }
 }
 
+/// The task that a reply to a GetTask is.
+///
+/// # Errors
+/// InvalidAgentResponse when it is none.
+pub fn task_in(reply: Reply) -> Result<proto::Task, Error> {
+    match reply.body {
+        ReplyBody::One(answer) => match typed_answer(answer)? {
+            Response::Task(task) => Ok(task),
+            _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
+        },
+        ReplyBody::Stream(_) => Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a stream")),
+    }
+}
+
 /// Writes an answer in `form`: the agent's own bytes when they are in it.
 ///
 /// # Errors

@@ -33,6 +33,7 @@ mod parity;
 mod promises;
 mod properties;
 mod protojson;
+mod push;
 mod registry;
 mod replicas;
 mod rest;

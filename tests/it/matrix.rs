@@ -54,7 +54,8 @@ async fn gateway() -> TestGateway {
         entry("js-rest", &js.url, "bindings: [http_json], dialect: {file_bytes: raw}"),
         entry("js-grpc", &js.url, "bindings: [grpc], dialect: {file_bytes: raw}"),
     ];
-    TestGateway::start(&format!("outbound: {{allow: [127.0.0.0/8]}}\nagents:\n{}", entries.concat())).await
+    let config = "push: {url: 'https://gateway.example'}\noutbound: {allow: [127.0.0.0/8]}";
+    TestGateway::start(&format!("{config}\nagents:\n{}", entries.concat())).await
 }
 
 async fn steps(caller: Caller, gateway: &TestGateway, agent: &str) -> Value {

@@ -30,6 +30,7 @@ pub mod callers;
 mod cases;
 mod differences;
 mod old;
+mod pushes;
 
 use callers::{CALLERS, Outcome, call as call_by};
 use cases::{Case, Expected};
@@ -59,6 +60,32 @@ const AGENTS: [By; 6] = [
 struct Stage {
     case: Option<Case>,
     asked: Vec<(Rpc, Value)>,
+}
+
+impl Stage {
+    fn play(&mut self, case: Case) {
+        self.case = Some(case);
+        self.asked.clear();
+    }
+}
+
+/// What came of the cases so far.
+#[derive(Default)]
+struct Tally {
+    equal: usize,
+    listed: BTreeMap<&'static str, usize>,
+    wrong: BTreeSet<String>,
+}
+
+impl Tally {
+    fn count(&mut self, name: &str, difference: Result<(), String>, reason: Option<&'static str>) {
+        match (difference, reason) {
+            (Ok(()), None) => self.equal += 1,
+            (Err(_), Some(reason)) => *self.listed.entry(reason).or_default() += 1,
+            (Ok(()), Some(reason)) => drop(self.wrong.insert(format!("{name}: is equal, and listed: {reason}"))),
+            (Err(difference), None) => drop(self.wrong.insert(format!("{name}: {difference}"))),
+        }
+    }
 }
 
 type Shared = Arc<Mutex<Stage>>;
@@ -218,7 +245,7 @@ fn settled(value: &Value) -> Value {
 }
 
 /// A gateway before the agent, by all ways to call it.
-async fn gateway(json: &FakeAgent, grpc: &FakeGrpcAgent) -> TestGateway {
+async fn gateway(json: &FakeAgent, grpc: &FakeGrpcAgent, config: &str) -> TestGateway {
     let entry = |by: &By| {
         let url = match by.binding {
             "jsonrpc" => format!("{}/rpc", json.url),
@@ -233,7 +260,7 @@ async fn gateway(json: &FakeAgent, grpc: &FakeGrpcAgent) -> TestGateway {
     };
     let entries: String = AGENTS.iter().map(entry).collect();
     // The calls are about tasks that nobody made.
-    TestGateway::start(&format!("tasks: {{scope: none}}\nagents:\n{entries}")).await
+    TestGateway::start(&format!("tasks: {{scope: none}}\n{config}agents:\n{entries}")).await
 }
 
 #[tokio::test]
@@ -242,8 +269,8 @@ async fn every_door_and_every_binding_say_the_same() {
     let json_agent = json_agent(Arc::clone(&stage)).await;
     let of_grpc = Arc::clone(&stage);
     let grpc_agent = FakeGrpcAgent::start(move |heard| by_grpc(&of_grpc, &heard)).await;
-    let gateway = gateway(&json_agent, &grpc_agent).await;
-    let (mut equal, mut listed, mut wrong) = (0, BTreeMap::<&str, usize>::new(), BTreeSet::new());
+    let gateway = gateway(&json_agent, &grpc_agent, "").await;
+    let mut tally = Tally::default();
     for case in cases::all() {
         for by in AGENTS {
             for caller in CALLERS {
@@ -251,11 +278,7 @@ async fn every_door_and_every_binding_say_the_same() {
                     // There is no such call to make.
                     continue;
                 }
-                {
-                    let mut stage = stage.lock().unwrap();
-                    stage.case = Some(case.clone());
-                    stage.asked.clear();
-                }
+                stage.lock().unwrap().play(case.clone());
                 let outcome = call_by(caller, &gateway, by.name, case.rpc, &case.request).await;
                 let asked = stage.lock().unwrap().asked.clone();
                 let exactly = caller.is_json()
@@ -264,15 +287,13 @@ async fn every_door_and_every_binding_say_the_same() {
                     && by.version == Version::V1_0;
                 let difference = compare(&case, &outcome, exactly, (caller, by)).and_then(|()| heard(&case, &asked));
                 let name = format!("{}, {caller:?} to {}", case.name, by.name);
-                match (difference, differences::reason(&case, caller, by)) {
-                    (Ok(()), None) => equal += 1,
-                    (Err(_), Some(reason)) => *listed.entry(reason).or_default() += 1,
-                    (Ok(()), Some(reason)) => drop(wrong.insert(format!("{name}: is equal, and listed: {reason}"))),
-                    (Err(difference), None) => drop(wrong.insert(format!("{name}: {difference}"))),
-                }
+                tally.count(&name, difference, differences::reason(&case, caller, by));
             }
         }
     }
+    gateway.finish().await;
+    pushes::play(&stage, (&json_agent, &grpc_agent), &mut tally).await;
+    let Tally { equal, listed, wrong } = tally;
     let differing: usize = listed.values().sum();
     println!("parity: {equal} of {} equal, {differing} listed", equal + differing + wrong.len());
     assert!(
@@ -283,7 +304,6 @@ async fn every_door_and_every_binding_say_the_same() {
     );
     assert!(equal > 2_500, "{equal}");
     differences::are_told(equal, &listed);
-    gateway.finish().await;
 }
 
 /// What the agent read is what the caller sent.

@@ -65,7 +65,8 @@ async fn gateway() -> TestGateway {
         entry("new-grpc", "bindings: [grpc], trust_card_url: true"),
         format!("- {{name: old, url: '{}'}}\n", old.url),
     ];
-    TestGateway::start(&format!("outbound: {{allow: [127.0.0.0/8]}}\nagents:\n{}", entries.concat())).await
+    let config = "push: {url: 'https://gateway.example'}\noutbound: {allow: [127.0.0.0/8]}";
+    TestGateway::start(&format!("{config}\nagents:\n{}", entries.concat())).await
 }
 
 /// The document of steps of one caller.
@@ -195,6 +196,10 @@ fn look_at_values(steps: &Value, caller: Caller, agent: &str) {
     assert!(shown("artifact_file").contains("mediaType") || shown("artifact_file").contains("mimeType"));
     let extended = shown("extended_card");
     assert!(extended.contains("extended") && !extended.contains("/a2a/jsonrpc"), "{extended}");
+    if steps["push_get"]["ok"] == true {
+        let config = shown("push_get");
+        assert!(config.contains("https://push.example.com/hook"), "{caller:?} to {agent}: its own address: {config}");
+    }
     // connect-es has no card of its own.
     if !matches!(caller, Connect(..)) {
         let card = shown("card");

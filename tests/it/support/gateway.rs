@@ -59,6 +59,23 @@ impl Answer {
     }
 }
 
+/// A port that nobody else gets as long as this lives: bound without listening, it keeps away everybody but a listener that
+/// asks for this port.
+pub struct Port(tokio::net::TcpSocket);
+
+impl Port {
+    pub fn reserve() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option of sockets");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        Self(socket)
+    }
+
+    pub fn address(&self) -> String {
+        self.0.local_addr().expect("it is bound").to_string()
+    }
+}
+
 impl TestGateway {
     /// Starts a gateway with `agents`, given as `(name, url)`.
     pub async fn with(agents: &[(&str, &str)]) -> Self {
@@ -68,9 +85,14 @@ impl TestGateway {
 
     /// Starts a gateway with this configuration; port and master key are the test's.
     pub async fn start(config: &str) -> Self {
+        Self::start_at("127.0.0.1:0", config).await
+    }
+
+    /// The same at an address that is known before it starts, for agents that call it: see [`Port`].
+    pub async fn start_at(listen: &str, config: &str) -> Self {
         let store =
             if config.contains("\nstore:") || config.starts_with("store:") { "" } else { "store: {url: memory}\n" };
-        let config = format!("listen: 127.0.0.1:0\nmaster_key: {KEY}\n{store}{config}");
+        let config = format!("listen: {listen}\nmaster_key: {KEY}\n{store}{config}");
         let settings = config::parse(&config, &|_| None).unwrap_or_else(|problems| panic!("{problems:#?}"));
         let (sink, records) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(settings, Some(Sink::Channel(sink))).await.expect("port 0 is free");

@@ -72,6 +72,11 @@ fn answer(tasks: &mut BTreeMap<String, Value>, seen: &Seen) -> FakeReply {
             None => FakeReply::error(seen, r#"{"code":-32001,"message":"no such task"}"#),
         },
         "CancelTask" => FakeReply::result(seen, &tasks[params["id"].as_str().unwrap()].to_string()),
+        "CreateTaskPushNotificationConfig" => {
+            tasks.insert("config".to_owned(), params.clone());
+            FakeReply::result(seen, &params.to_string())
+        }
+        "GetTaskPushNotificationConfig" => FakeReply::result(seen, &tasks["config"].to_string()),
         "ListTaskPushNotificationConfigs" => FakeReply::result(seen, &tasks["configs"].to_string()),
         _ => FakeReply::error(seen, r#"{"code":-32004,"message":"not here"}"#),
     }
