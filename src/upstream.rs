@@ -56,7 +56,7 @@ impl Endpoint {
 
     /// What the bytes of files are to it, in the protobuf form of 0.3.
     pub fn file_bytes(&self) -> FileBytes {
-        self.dialect.file_bytes.unwrap_or_default()
+        self.dialect.file_bytes_by(self.binding)
     }
 
     /// Whether a task or context was made here.

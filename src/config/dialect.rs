@@ -2,12 +2,17 @@
 
 use super::section::Section;
 use crate::call::FileBytes;
+use crate::operation::Binding;
 
 /// What is said of an agent; what is not said is as its card and its answers show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dialect {
-    /// What the bytes of files are in the protobuf form of 0.3.
+    /// What the bytes of files are in the protobuf form of 0.3, where nothing is said of an endpoint.
     pub file_bytes: Option<FileBytes>,
+    /// The same of its gRPC endpoint alone.
+    pub file_bytes_grpc: Option<FileBytes>,
+    /// The same of its HTTP+JSON endpoint alone.
+    pub file_bytes_http_json: Option<FileBytes>,
     pub waiting: Option<Waiting>,
     pub streaming: Option<Streaming>,
     pub stream_text: Option<StreamText>,
@@ -95,11 +100,23 @@ impl Spelled for bool {
 }
 
 impl Dialect {
+    /// What the bytes of files are at the endpoint of this binding, in the protobuf form of 0.3.
+    pub fn file_bytes_by(&self, binding: Binding) -> FileBytes {
+        let own = match binding {
+            Binding::Grpc | Binding::Connect | Binding::GrpcWeb => self.file_bytes_grpc,
+            Binding::HttpJson => self.file_bytes_http_json,
+            Binding::JsonRpc => None,
+        };
+        own.or(self.file_bytes).unwrap_or_default()
+    }
+
     /// What is said here, and where nothing is said what is said there.
     #[must_use]
     pub fn or(self, noted: Self) -> Self {
         Self {
             file_bytes: self.file_bytes.or(noted.file_bytes),
+            file_bytes_grpc: self.file_bytes_grpc.or(noted.file_bytes_grpc),
+            file_bytes_http_json: self.file_bytes_http_json.or(noted.file_bytes_http_json),
             waiting: self.waiting.or(noted.waiting),
             streaming: self.streaming.or(noted.streaming),
             stream_text: self.stream_text.or(noted.stream_text),
@@ -115,6 +132,8 @@ pub(super) fn dialect(section: Section<'_>) -> Dialect {
     }
     let dialect = Dialect {
         file_bytes: value(&section, "file_bytes"),
+        file_bytes_grpc: value(&section, "file_bytes_grpc"),
+        file_bytes_http_json: value(&section, "file_bytes_http_json"),
         waiting: value(&section, "waiting"),
         streaming: value(&section, "streaming"),
         stream_text: value(&section, "stream_text"),

@@ -236,6 +236,13 @@ fn dialect(said: Option<&admin::Dialect>, wrong: &mut Violations) -> Dialect {
     let Some(said) = said else { return Dialect::default() };
     Dialect {
         file_bytes: optional(&said.file_bytes, "agent.dialect.file_bytes", wrong, Spelled::parse),
+        file_bytes_grpc: optional(&said.file_bytes_grpc, "agent.dialect.file_bytes_grpc", wrong, Spelled::parse),
+        file_bytes_http_json: optional(
+            &said.file_bytes_http_json,
+            "agent.dialect.file_bytes_http_json",
+            wrong,
+            Spelled::parse,
+        ),
         waiting: optional(&said.waiting, "agent.dialect.waiting", wrong, Spelled::parse),
         streaming: optional(&said.streaming, "agent.dialect.streaming", wrong, Spelled::parse),
         stream_text: optional(&said.stream_text, "agent.dialect.stream_text", wrong, Spelled::parse),

@@ -105,6 +105,8 @@ pub fn about_dialect(dialect: Dialect) -> Option<admin::Dialect> {
     }
     (dialect != Dialect::default()).then(|| admin::Dialect {
         file_bytes: text(dialect.file_bytes),
+        file_bytes_grpc: text(dialect.file_bytes_grpc),
+        file_bytes_http_json: text(dialect.file_bytes_http_json),
         waiting: text(dialect.waiting),
         streaming: text(dialect.streaming),
         stream_text: text(dialect.stream_text),

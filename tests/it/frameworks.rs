@@ -204,12 +204,13 @@ async fn binary_files_pass_between_javascript_and_python() {
             "- {{name: {name}, url: '{url}', trust_card_url: true, grpc_listen: '127.0.0.1:0', bindings: [{binding}]{more}}}\n"
         )
     };
-    let raw = ", dialect: {file_bytes: raw}";
+    // What is said of one endpoint counts for more than what is said of the agent.
+    let raw = |binding: &str| format!(", dialect: {{file_bytes: base64, file_bytes_{binding}: raw}}");
     let entries = [
         entry("python-grpc", &python.url, "grpc", ""),
         entry("python-rest", &python.url, "http_json", ""),
-        entry("js-grpc", &js.url, "grpc", raw),
-        entry("js-rest", &js.url, "http_json", raw),
+        entry("js-grpc", &js.url, "grpc", &raw("grpc")),
+        entry("js-rest", &js.url, "http_json", &raw("http_json")),
     ];
     let gateway =
         TestGateway::start(&format!("outbound: {{allow: [127.0.0.0/8]}}\nagents:\n{}", entries.concat())).await;

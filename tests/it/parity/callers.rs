@@ -30,7 +30,7 @@ pub enum Caller {
     Old(Old),
 }
 
-pub const CALLERS: [Caller; 13] = [
+pub const CALLERS: [Caller; 14] = [
     Caller::JsonRpc,
     Caller::HttpJson,
     Caller::Grpc,
@@ -44,6 +44,7 @@ pub const CALLERS: [Caller; 13] = [
     Caller::Old(Old::ConnectJson),
     Caller::Old(Old::ConnectProto),
     Caller::Old(Old::WebProto),
+    Caller::Old(Old::WebText),
 ];
 
 impl Caller {
@@ -281,13 +282,25 @@ async fn connect(gateway: &TestGateway, agent: &str, rpc: Rpc, format: &str, req
 }
 
 async fn web(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value, content_type: &str) -> Outcome {
-    let is_text = content_type.contains("text");
-    let message = frame(0, &wire_proto::write_request(&operation(rpc, request)));
-    let body = if is_text { Bytes::from(STANDARD.encode(&message)) } else { message };
-    let answer = post(gateway, agent, rpc, content_type, body).await;
+    let message = wire_proto::write_request(&operation(rpc, request));
+    let answer = post(gateway, agent, rpc, content_type, web_body(&message, content_type)).await;
+    match web_messages(&answer, content_type) {
+        Ok(messages) => one_or_stream(rpc, messages.iter().map(|message| from_proto(rpc, message)).collect()),
+        Err(status) => from_grpc(&status),
+    }
+}
+
+/// A message as gRPC-Web sends it.
+pub fn web_body(message: &[u8], content_type: &str) -> Bytes {
+    let framed = frame(0, message);
+    if content_type.contains("text") { Bytes::from(STANDARD.encode(&framed)) } else { framed }
+}
+
+/// The messages of a gRPC-Web response, or the status in its trailers.
+pub fn web_messages(answer: &Answer, content_type: &str) -> Result<Vec<Vec<u8>>, Status> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.headers["content-type"].to_str().unwrap().starts_with(content_type), "{:?}", answer.headers);
-    let body = if is_text { unpadded(&answer.body) } else { answer.body.to_vec() };
+    let body = if content_type.contains("text") { unpadded(&answer.body) } else { answer.body.to_vec() };
     let mut frames = frames(&body);
     let (flags, trailers) = frames.pop().expect("trailers");
     assert_eq!(flags, 0x80, "trailers");
@@ -297,10 +310,14 @@ async fn web(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value, cont
         headers.insert(http::HeaderName::try_from(name.trim()).unwrap(), value.trim().parse().unwrap());
     }
     let status = Status::from_header_map(&headers).expect("a status");
-    if status.code() != tonic::Code::Ok {
-        return from_grpc(&status);
+    if status.code() == tonic::Code::Ok {
+        Ok(frames.into_iter().map(|(_, message)| message).collect())
+    } else {
+        Err(status)
     }
-    let messages: Vec<Value> = frames.iter().map(|(_, message)| from_proto(rpc, message)).collect();
+}
+
+pub fn one_or_stream(rpc: Rpc, messages: Vec<Value>) -> Outcome {
     if rpc.method().streams { Outcome::Stream(messages) } else { Outcome::One(messages.into_iter().next().unwrap()) }
 }
 

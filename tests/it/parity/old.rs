@@ -11,7 +11,7 @@ use switchboard::wire::proto::v0_3 as proto;
 use switchboard::wire::{json as wire_json, rest};
 use tonic::Status;
 
-use super::callers::{Code, Outcome, frame, frames};
+use super::callers::{Code, Outcome, frame, frames, one_or_stream, web_body, web_messages};
 use super::{FILES, LIMITS, event_in_v1, in_v1, operation};
 use crate::support::gateway::{Answer, TestGateway, call as envelope, grpc_request_as};
 
@@ -23,6 +23,7 @@ pub enum Old {
     ConnectJson,
     ConnectProto,
     WebProto,
+    WebText,
 }
 
 pub async fn call(caller: Old, gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> Outcome {
@@ -32,7 +33,8 @@ pub async fn call(caller: Old, gateway: &TestGateway, agent: &str, rpc: Rpc, req
         Old::Grpc => grpc(gateway, agent, rpc, request).await,
         Old::ConnectJson => connect(gateway, agent, rpc, request, "json").await,
         Old::ConnectProto => connect(gateway, agent, rpc, request, "proto").await,
-        Old::WebProto => web(gateway, agent, rpc, request).await,
+        Old::WebProto => web(gateway, agent, rpc, request, "application/grpc-web+proto").await,
+        Old::WebText => web(gateway, agent, rpc, request, "application/grpc-web-text+proto").await,
     }
 }
 
@@ -226,21 +228,10 @@ async fn connect(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value, 
     Outcome::Stream(frames.iter().map(|(_, message)| read(message)).collect())
 }
 
-async fn web(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value) -> Outcome {
-    let body = frame(0, &in_proto(rpc, request));
-    let answer = post(gateway, agent, rpc, "application/grpc-web+proto", body).await;
-    let mut frames = frames(&answer.body);
-    let (flags, trailers) = frames.pop().expect("trailers");
-    assert_eq!(flags, 0x80, "trailers");
-    let mut headers = http::HeaderMap::new();
-    for line in String::from_utf8(trailers).unwrap().lines() {
-        let (name, value) = line.split_once(':').expect("a trailer");
-        headers.insert(http::HeaderName::try_from(name.trim()).unwrap(), value.trim().parse().unwrap());
+async fn web(gateway: &TestGateway, agent: &str, rpc: Rpc, request: &Value, content_type: &str) -> Outcome {
+    let answer = post(gateway, agent, rpc, content_type, web_body(&in_proto(rpc, request), content_type)).await;
+    match web_messages(&answer, content_type) {
+        Ok(messages) => one_or_stream(rpc, messages.iter().map(|message| from_proto(rpc, message)).collect()),
+        Err(status) => from_status(&status),
     }
-    let status = Status::from_header_map(&headers).expect("a status");
-    if status.code() != tonic::Code::Ok {
-        return from_status(&status);
-    }
-    let messages: Vec<Value> = frames.iter().map(|(_, message)| from_proto(rpc, message)).collect();
-    if rpc.method().streams { Outcome::Stream(messages) } else { Outcome::One(messages.into_iter().next().unwrap()) }
 }
