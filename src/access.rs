@@ -211,21 +211,17 @@ impl Access {
         Err(Error::new(Kind::Overloaded, message).retry_after_is(Duration::from_secs(1)))
     }
 
-    /// The same caller as it is known now; none if it may not call any more.
-    ///
-    /// # Errors
-    /// Overloaded when the store does not answer.
-    pub async fn refreshed(&self, caller: &Caller) -> Result<Option<Caller>, Error> {
-        self.whose(&caller.key).await
-    }
-
     /// The caller that a key of the configuration or of the store stands for; none while it may not call.
     ///
     /// # Errors
     /// Overloaded when the store does not answer.
     pub async fn whose(&self, key: &KeyId) -> Result<Option<Caller>, Error> {
         let known = self.of_config.load().values().find(|known| known.key == *key).cloned();
-        if known.is_some() { Ok(known) } else { self.by_id(key).await }
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.is_fresh()?;
+        self.by_id(key).await
     }
 
     /// The caller that a key of the store stands for; none while it may not call.
@@ -331,9 +327,10 @@ impl Access {
         Permitted { call, agent: Arc::clone(agent), team_rates: None, named }
     }
 
-    /// Lets a task be read whole of which its agent has just told somebody who asked to be told.
-    pub fn notified<'a>(call: &'a Call, agent: &Arc<Agent>, named: Named) -> Permitted<'a> {
-        Self::stopping(call, agent, named)
+    /// Lets a task be read whole of which its agent has just told somebody who asked to be told, and who was found to
+    /// be one who may.
+    pub fn notified<'a>(&self, call: &'a Call, agent: &Arc<Agent>, named: Named) -> Permitted<'a> {
+        Permitted { call, agent: Arc::clone(agent), team_rates: self.team_rates(&call.caller), named }
     }
 
     /// The operations that a caller may make on the agents that it may call.

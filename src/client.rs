@@ -43,7 +43,11 @@ impl Client {
     /// A caller of the gateway at `base`.
     pub fn new(base: Url, key: impl Into<String>) -> Self {
         let settings = OutboundSettings { allow: Vec::new(), idle_connections_max: 8 };
-        Self { outbound: Arc::new(Outbound::new(settings, Duration::from_secs(10))), base, key: Secret::new(key) }
+        Self {
+            outbound: Arc::new(Outbound::new(settings, Vec::new(), Duration::from_secs(10))),
+            base,
+            key: Secret::new(key),
+        }
     }
 
     /// Sends `text` and hands each result to `print`: one, or with `stream` every event.

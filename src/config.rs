@@ -274,6 +274,8 @@ pub struct CardSettings {
 pub struct PushSettings {
     /// How agents reach this gateway, if not by `public_url`.
     pub url: Option<Url>,
+    /// Private networks that callers' webhooks may be in.
+    pub allow: Vec<IpNet>,
     /// For everything that one notification takes here, its retries included.
     pub timeout: Duration,
 }

@@ -252,7 +252,7 @@ impl Gateway {
         } else {
             reply?
         };
-        let reply = self.without_our_address(reply, call)?;
+        let reply = self.without_our_address(reply, call, agent)?;
         let place = reply.meta.endpoint.clone().zip(reply.meta.binding).zip(reply.meta.version);
         // Here, so that the record knows of an answer that could not be translated, and whose it was.
         let reply = content::reply_in(reply, call.form).map_err(|error| match place {
@@ -264,10 +264,11 @@ impl Gateway {
     }
 
     /// A reply about push configurations with the caller's own addresses in it.
-    fn without_our_address(&self, reply: Reply, call: &Call) -> Result<Reply, Error> {
+    fn without_our_address(&self, reply: Reply, call: &Call, agent: &Agent) -> Result<Reply, Error> {
         match (call.operation.rpc(), reply.body) {
             (Rpc::CreatePushConfig | Rpc::GetPushConfig | Rpc::ListPushConfigs, ReplyBody::One(answer)) => {
-                let answer = self.relay.incoming(answer, &call.caller).map_err(|error| error.sent_is(Sent::Sent))?;
+                let answer =
+                    self.relay.incoming(answer, &call.caller, agent).map_err(|error| error.sent_is(Sent::Sent))?;
                 Ok(Reply { meta: reply.meta, body: ReplyBody::One(answer) })
             }
             (_, body) => Ok(Reply { meta: reply.meta, body }),

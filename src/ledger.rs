@@ -28,6 +28,7 @@ pub use writer::{Sink, Writer};
 const DETAIL_CHARS_MAX: usize = 1_000;
 /// What the record of a push notification has in place of an operation.
 const PUSH_NOTIFICATION: &str = "PushNotification";
+
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -246,25 +247,20 @@ impl Record {
         }
     }
 
-    /// Closes the record of a push notification: what it told, and how often it was sent on.
+    /// Closes the record of a push notification: what it told, how often it was sent on, and what came of that.
     ///
     /// # Errors
     /// The notification's own.
-    pub fn close(mut self, told: Option<&Peek>, handed_on: Result<u32, Error>) -> Result<(), Error> {
+    pub fn close(mut self, told: Option<&Peek>, attempts: u32, handed_on: Result<(), Error>) -> Result<(), Error> {
         if let Some(peek) = told {
             self.note(peek);
         }
-        match handed_on {
-            Ok(attempts) => {
-                self.entry().attempts = attempts;
-                self.entry().outcome = Outcome::Answered;
-                Ok(())
-            }
-            Err(error) => {
-                self.fail(&error);
-                Err(error)
-            }
+        self.entry().attempts = attempts;
+        match &handed_on {
+            Ok(()) => self.entry().outcome = Outcome::Answered,
+            Err(error) => self.fail(error),
         }
+        handed_on
     }
 
     fn entry(&mut self) -> &mut Entry {

@@ -51,6 +51,25 @@ struct Meter {
     requests: Mutex<Window>,
     calls: AtomicU32,
     streams: AtomicU32,
+    notifications: AtomicU32,
+}
+
+/// What a slot is for.
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    Call,
+    Stream,
+    Notification,
+}
+
+impl Use {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Call => "calls",
+            Self::Stream => "streams",
+            Self::Notification => "notifications",
+        }
+    }
 }
 
 /// The meters of all who have a limit.
@@ -95,25 +114,29 @@ pub struct Slots {
 #[derive(Debug)]
 struct Slot {
     meter: Arc<Meter>,
-    is_stream: bool,
+    of: Use,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.meter.count(self.is_stream).fetch_sub(1, Ordering::AcqRel);
+        self.meter.count(self.of).fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Meter {
-    fn count(&self, is_stream: bool) -> &AtomicU32 {
-        if is_stream { &self.streams } else { &self.calls }
+    fn count(&self, of: Use) -> &AtomicU32 {
+        match of {
+            Use::Call => &self.calls,
+            Use::Stream => &self.streams,
+            Use::Notification => &self.notifications,
+        }
     }
 
     /// A slot, unless `max` are taken; 0 is no limit.
-    fn slot(self: &Arc<Self>, is_stream: bool, max: u32) -> Option<Slot> {
-        let taken = self.count(is_stream).fetch_add(1, Ordering::AcqRel);
+    fn slot(self: &Arc<Self>, of: Use, max: u32) -> Option<Slot> {
+        let taken = self.count(of).fetch_add(1, Ordering::AcqRel);
         // Made first, so that it gives back what it took.
-        let slot = Slot { meter: Arc::clone(self), is_stream };
+        let slot = Slot { meter: Arc::clone(self), of };
         (max == 0 || taken < max).then_some(slot)
     }
 }
@@ -161,9 +184,18 @@ impl Limits {
     /// # Errors
     /// RateLimited with the limit that was hit and when to come back; then no slot is taken.
     pub fn reserve<'a>(&self, permitted: Permitted<'a>) -> Result<Reserved<'a>, Error> {
+        let is_stream = permitted.call().operation.rpc().method().streams;
+        let slots = self.slots(&permitted, if is_stream { &[Use::Call, Use::Stream] } else { &[Use::Call] })?;
+        let of_agent = permitted.agent().settings.rates.requests_per_minute_max;
+        if of_agent > 0 {
+            self.count(Subject::Agent(permitted.agent().id.clone()), of_agent, self.clock.instant())?;
+        }
+        Ok(Reserved { permitted, slots })
+    }
+
+    fn slots(&self, permitted: &Permitted<'_>, uses: &[Use]) -> Result<Slots, Error> {
         let caller = &permitted.call().caller;
         let agent: &Agent = permitted.agent();
-        let is_stream = permitted.call().operation.rpc().method().streams;
         let of_agent = agent.settings.rates;
         let team = caller.team.as_ref().zip(permitted.team_rates());
         let subjects = [
@@ -175,20 +207,29 @@ impl Limits {
         for (subject, rates) in subjects.into_iter().flatten() {
             let noun = subject.noun();
             let meter = self.meter(subject);
-            let kinds = [(false, "calls", rates.calls_max), (true, "streams", rates.streams_max)];
-            for (of_streams, name, max) in kinds.into_iter().filter(|(of_streams, _, _)| is_stream || !of_streams) {
-                let slot = meter.slot(of_streams, max).ok_or_else(|| {
-                    let message = format!("the {noun} may have {max} {name} under way at once, and has");
-                    refused(message, format!("{noun}.{name}_max"), max, RETRY_SLOT)
+            for of in uses.iter().copied() {
+                let (max, key) = match of {
+                    Use::Stream => (rates.streams_max, "streams_max"),
+                    Use::Call | Use::Notification => (rates.calls_max, "calls_max"),
+                };
+                let slot = meter.slot(of, max).ok_or_else(|| {
+                    let message = format!("the {noun} may have {max} {} under way at once, and has", of.noun());
+                    refused(message, format!("{noun}.{key}"), max, RETRY_SLOT)
                 })?;
                 slots.push(slot);
             }
         }
-        if of_agent.requests_per_minute_max > 0 {
-            let subject = Subject::Agent(agent.id.clone());
-            self.count(subject, of_agent.requests_per_minute_max, self.clock.instant())?;
-        }
-        Ok(Reserved { slots: Slots { _held: slots }, permitted })
+        Ok(Slots { _held: slots })
+    }
+
+    /// Takes the slots of a notification: key, team and agent may have as many at once as calls, beside these, for a
+    /// call that is under way is what brings most of them. It is nobody's request, so none is counted.
+    ///
+    /// # Errors
+    /// RateLimited as [`Limits::reserve`].
+    pub fn reserve_notification<'a>(&self, permitted: Permitted<'a>) -> Result<Reserved<'a>, Error> {
+        let slots = self.slots(&permitted, &[Use::Notification])?;
+        Ok(Reserved { permitted, slots })
     }
 
     /// Counts a part of a permitted call as a request of key, team and agent. It has the slots of the whole.

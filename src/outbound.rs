@@ -12,26 +12,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::LOCATION;
 use http::uri::Scheme;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::{OutboundSettings, Trust};
 use crate::wire::body::Pieces;
 
+mod destination;
 mod guard;
 mod http1;
 mod http2;
 mod timed;
 
+pub use destination::Destination;
+use destination::{NamedBy, to_uri};
 use guard::Guard;
 use http1::{DrivenBody, Pool};
 pub use http2::Http2Body;
@@ -41,95 +44,6 @@ use timed::Timed;
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);
 /// Finds dead peers under idle streams.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
-
-/// An address that may be called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Destination {
-    uri: Uri,
-    guarded: bool,
-    /// Whom TLS believes there; none for the system's authorities.
-    trust: Option<Trust>,
-    /// To connect, where it is not as long as everywhere.
-    connect_timeout: Option<Duration>,
-}
-
-impl Destination {
-    /// An address from the operator's configuration: wherever it is.
-    ///
-    /// # Errors
-    /// Forbidden for what is a URL and no URI; the configuration refuses such.
-    pub fn registered(url: &Url) -> Result<Self, OutboundError> {
-        Ok(Self { uri: to_uri(url)?, guarded: false, trust: None, connect_timeout: None })
-    }
-
-    /// The same address, which passes the guard if somebody wrote it over the API and not into the configuration.
-    #[must_use]
-    pub fn guarded_if(mut self, is_guarded: bool) -> Self {
-        self.guarded |= is_guarded;
-        self
-    }
-
-    /// The same address, where TLS believes these authorities instead of the system's.
-    #[must_use]
-    pub fn trusting(mut self, trust: Option<Trust>) -> Self {
-        self.trust = trust;
-        self
-    }
-
-    /// The same address, with a time to connect of its own.
-    #[must_use]
-    pub fn connecting_within(mut self, limit: Option<Duration>) -> Self {
-        self.connect_timeout = limit;
-        self
-    }
-
-    /// The address `path_and_query` below this one, which keeps its own path. None when it is too long for a URI.
-    pub fn below(&self, path_and_query: &str) -> Option<Self> {
-        let mut parts = self.uri.clone().into_parts();
-        let mut whole = format!("{}{path_and_query}", self.uri.path().trim_end_matches('/'));
-        if let Some(query) = self.uri.query() {
-            whole.push(if path_and_query.contains('?') { '&' } else { '?' });
-            whole += query;
-        }
-        parts.path_and_query = Some(whole.parse().ok()?);
-        Some(Self { uri: Uri::from_parts(parts).ok()?, ..self.clone() })
-    }
-
-    /// Scheme, host, port, and a path without a slash at its end.
-    pub fn origin(&self) -> Uri {
-        let mut parts = self.uri.clone().into_parts();
-        let path = self.uri.path().trim_end_matches('/');
-        parts.path_and_query = Some(if path.is_empty() { "/" } else { path }.parse().expect("a part of a path"));
-        Uri::from_parts(parts).expect("as whole as before")
-    }
-
-    pub fn uri(&self) -> &Uri {
-        &self.uri
-    }
-
-    /// Another address at the same scheme, host and port, with the same rights.
-    pub fn at(&self, url: &Url) -> Option<Self> {
-        let uri = to_uri(url).ok().filter(|_| url.username().is_empty() && url.password().is_none())?;
-        same_origin(&self.uri, &uri).then(|| Self { uri, ..self.clone() })
-    }
-
-    /// Where an answer from here redirects to by its `Location`, which may be relative; none outside this origin.
-    pub fn redirected(&self, headers: &HeaderMap) -> Option<Self> {
-        let location = headers.get(LOCATION)?.to_str().ok()?;
-        let base = Url::parse(&self.uri.to_string()).ok()?;
-        self.at(&base.join(location).ok()?)
-    }
-}
-
-/// A URL may hold what a URI may not, and be longer: cards and redirects are written by others.
-fn to_uri(url: &Url) -> Result<Uri, OutboundError> {
-    url.as_str().parse().map_err(|_| OutboundError::Forbidden("it is no URI that can be called".to_owned()))
-}
-
-fn same_origin(a: &Uri, b: &Uri) -> bool {
-    let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-    a.scheme() == b.scheme() && a.host() == b.host() && port(a) == port(b)
-}
 
 /// Why a request could not be made.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -162,7 +76,8 @@ pub struct Outbound {
     settings: OutboundSettings,
     connect_timeout: Duration,
     open: Ways,
-    guarded: Ways,
+    claimed: Ways,
+    webhooks: Ways,
 }
 
 /// The ways to addresses under one guard, made when they are first needed.
@@ -189,10 +104,12 @@ impl Ways {
 }
 
 impl Outbound {
-    /// A client that allows claimed addresses as `settings` say, and waits `connect_timeout` for a connection.
-    pub fn new(settings: OutboundSettings, connect_timeout: Duration) -> Self {
-        let guarded = Ways::new(Guard::new(settings.allow.clone()));
-        Self { settings, connect_timeout, open: Ways::new(Guard::open()), guarded }
+    /// A client that allows claimed addresses as `settings` say, webhooks in the networks `webhooks`, and waits
+    /// `connect_timeout` for a connection.
+    pub fn new(settings: OutboundSettings, webhooks: Vec<IpNet>, connect_timeout: Duration) -> Self {
+        let claimed = Ways::new(Guard::new(settings.allow.clone()));
+        let webhooks = Ways::new(Guard::new(webhooks));
+        Self { settings, connect_timeout, open: Ways::new(Guard::open()), claimed, webhooks }
     }
 
     /// An address that somebody claims. Its literal address is checked here, its name at every connection.
@@ -201,6 +118,18 @@ impl Outbound {
     /// Forbidden for anything but http and https, for credentials in the URL, and for private addresses that the
     /// operator did not allow.
     pub fn claimed(&self, url: &Url) -> Result<Destination, OutboundError> {
+        self.checked(url, NamedBy::Claim)
+    }
+
+    /// An address to which a caller wants to be notified. It is checked as [`Outbound::claimed`] does.
+    ///
+    /// # Errors
+    /// As [`Outbound::claimed`].
+    pub fn webhook(&self, url: &Url) -> Result<Destination, OutboundError> {
+        self.checked(url, NamedBy::Webhook)
+    }
+
+    fn checked(&self, url: &Url, named_by: NamedBy) -> Result<Destination, OutboundError> {
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
             return Err(OutboundError::Forbidden("it is no plain http or https URL".to_owned()));
         }
@@ -210,10 +139,10 @@ impl Outbound {
             Some(url::Host::Domain(_)) => None,
             None => return Err(OutboundError::Forbidden("it has no host".to_owned())),
         };
-        if literal.is_some_and(|address| !self.guarded.guard.allows(address)) {
-            return Err(private());
+        if literal.is_some_and(|address| !self.ways_of(named_by).guard.allows(address)) {
+            return Err(private(named_by));
         }
-        Ok(Destination { uri: to_uri(url)?, guarded: true, trust: None, connect_timeout: None })
+        Ok(Destination { uri: to_uri(url)?, named_by, trust: None, connect_timeout: None })
     }
 
     /// Sends `request`, whose URI is set from `to`, and returns when the headers of the answer are there. No
@@ -256,7 +185,7 @@ impl Outbound {
     /// Closes connections that lie idle, until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         while tokio::time::timeout(IDLE_CONNECTION / 5, stop.cancelled()).await.is_err() {
-            for ways in [&self.open, &self.guarded] {
+            for ways in [&self.open, &self.claimed, &self.webhooks] {
                 if let Some(pool) = ways.plain.get() {
                     pool.close_aged();
                 }
@@ -269,13 +198,19 @@ impl Outbound {
 
     /// The ways to an address. A literal one is checked here, for no name is resolved on the way to it.
     fn ways(&self, to: &Destination) -> Result<&Ways, OutboundError> {
-        if !to.guarded {
-            return Ok(&self.open);
-        }
+        let ways = self.ways_of(to.named_by);
         let host = to.uri.host().unwrap_or_default().trim_matches(['[', ']']);
         match host.parse::<IpAddr>() {
-            Ok(address) if !self.guarded.guard.allows(address) => Err(private()),
-            _ => Ok(&self.guarded),
+            Ok(address) if !ways.guard.allows(address) => Err(private(to.named_by)),
+            _ => Ok(ways),
+        }
+    }
+
+    fn ways_of(&self, named_by: NamedBy) -> &Ways {
+        match named_by {
+            NamedBy::Operator => &self.open,
+            NamedBy::Claim => &self.claimed,
+            NamedBy::Webhook => &self.webhooks,
         }
     }
 
@@ -317,8 +252,9 @@ fn rounded(limit: Duration) -> Duration {
     steps.into_iter().find(|step| limit <= *step).unwrap_or(steps[8])
 }
 
-fn private() -> OutboundError {
-    OutboundError::Forbidden("it is private: allow its network with outbound.allow".to_owned())
+fn private(named_by: NamedBy) -> OutboundError {
+    let key = if named_by == NamedBy::Webhook { "push.allow" } else { "outbound.allow" };
+    OutboundError::Forbidden(format!("it is private: allow its network with {key}"))
 }
 
 fn tcp_connector(guard: Guard) -> HttpConnector<Guard> {

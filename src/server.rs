@@ -215,7 +215,8 @@ fn gateway(
 ) -> (Arc<Gateway>, Arc<Routing>) {
     let registry = Registry::new(&settings.agents);
     let budget = Budget::new(settings.limits.in_flight_bytes_max);
-    let outbound = Arc::new(Outbound::new(settings.outbound.clone(), settings.timeouts.connect));
+    let (outbound, webhooks) = (settings.outbound.clone(), settings.push.allow.clone());
+    let outbound = Arc::new(Outbound::new(outbound, webhooks, settings.timeouts.connect));
     let upstream = Upstream {
         outbound: Arc::clone(&outbound),
         budget: budget.clone(),

@@ -17,7 +17,7 @@ use crate::store::Store;
 mod list;
 mod relay;
 
-pub use relay::{Recipient, Relay, TOKEN};
+pub use relay::{Recipient, Relay, TOKEN, undelivered};
 
 /// Sends calls, and answers those that the agent is not asked.
 pub struct Tasks {

@@ -10,6 +10,9 @@ use crate::error::Error;
 
 /// Hands a notification on. It is answered once the webhook has it, so that an agent which repeats what failed does.
 pub(super) async fn serve(State(doors): State<Doors>, Path(handle): Path<String>, request: Request) -> Response {
+    if !doors.gateway.settings.a2a_enabled {
+        return super::unknown_path().await;
+    }
     if *request.method() != Method::POST {
         return other_verb(request.method(), "POST");
     }

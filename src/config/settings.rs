@@ -313,6 +313,7 @@ fn cards(s: Section<'_>) -> CardSettings {
 fn push(s: Section<'_>) -> PushSettings {
     let push = PushSettings {
         url: s.parsed("url", "write it as in https://gateway.internal:4000", base_url),
+        allow: networks(&s, "allow"),
         timeout: s.millis("timeout_ms"),
     };
     s.finish();

@@ -63,7 +63,7 @@ impl Right {
             if self.caller.expires_at.is_some_and(|at| self.access.until(at).is_zero()) {
                 return revoked();
             }
-            let refreshed = self.access.refreshed(&self.caller).await;
+            let refreshed = self.access.whose(&self.caller.key).await;
             // While the store is away, what was known holds; but a change was told, so it is asked again.
             is_unsure = refreshed.is_err();
             match refreshed {

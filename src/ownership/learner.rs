@@ -273,7 +273,9 @@ impl Ownership {
         let scope = self.scope(agent);
         let (task, context) = (peek.task_id.as_deref(), peek.context_id.as_deref());
         let rows = self.known(&agent.id.0, task.as_slice(), context.as_slice()).await?;
-        if rows.iter().any(|row| !shares(scope, row, caller)) {
+        let now = self.store.now();
+        let is_told = |row: &OwnedRow| shares(scope, row, caller) && (row.is_context != 0 || !self.is_gone(row, now));
+        if !rows.iter().all(|row| is_told(row)) {
             return Err(withheld());
         }
         Ok(rows.into_iter().find(|row| row.is_context == 0))

@@ -165,7 +165,7 @@ mod tests {
     fn all(entry: &str, interfaces: &[(&str, &str, &str)]) -> Vec<Endpoint> {
         let settings = crate::config::parse(&format!("master_key: sk-1\nagents:\n- {entry}"), &|_| None).unwrap();
         let registry = Registry::new(&settings.agents);
-        let outbound = Outbound::new(settings.outbound.clone(), settings.timeouts.connect);
+        let outbound = Outbound::new(settings.outbound.clone(), Vec::new(), settings.timeouts.connect);
         let supported_interfaces = interfaces
             .iter()
             .map(|(url, binding, version)| AgentInterface {

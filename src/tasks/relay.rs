@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use url::Url;
 
-use crate::call::{AgentName, Answer, Call, Caller, Content, KeyId, Response};
+use crate::call::{AgentName, Answer, Call, Caller, Content, KeyId, Response, TeamId};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind, Origin, Sent};
-use crate::operation::{Operation, Version};
+use crate::operation::{self, Operation, Rpc, Version};
 use crate::outbound::{Outbound, OutboundError};
 use crate::proto::{AuthenticationInfo, TaskPushNotificationConfig};
 use crate::registry::Agent;
@@ -34,6 +34,8 @@ const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
 const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
 /// What a caller's address and credentials may be together: sealed, they are a header of the agent's requests.
 const BYTES_MAX: usize = 4_096;
+/// Below it are the addresses of all configurations.
+const PATH: &str = "/push/";
 /// The pauses before a notification is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
 
@@ -41,21 +43,31 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     key: String,
+    team: Option<String>,
     agent: String,
-    /// Empty for the task that the message began with which the configuration came.
-    task: String,
-    /// The version in which the caller registered.
+    /// None: the configuration came with a message.
+    task: Option<String>,
+    /// The operation by which the caller asked, by its name in 1.0.
+    operation: String,
+    /// The version in which the caller asked.
     version: String,
     url: String,
     token: String,
-    authentication: Option<(String, String)>,
+    authentication: Option<Credentials>,
+}
+
+/// What a webhook asks for in `Authorization`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Credentials {
+    scheme: String,
+    credentials: String,
 }
 
 /// Without the credentials in it.
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, agent, task, version, .. } = self;
-        write!(f, "Recipient({key} at {agent}, task {task:?}, in {version})")
+        write!(f, "Recipient({key} of {agent}, task {task:?}, in {version})")
     }
 }
 
@@ -72,11 +84,21 @@ impl Recipient {
 
     /// The only task that it is good for, if it was known when the configuration was made.
     pub fn task(&self) -> Option<&str> {
-        Some(self.task.as_str()).filter(|task| !task.is_empty())
+        self.task.as_deref()
+    }
+
+    /// The operation by which it was asked for.
+    pub fn asked_by(&self) -> Option<Rpc> {
+        operation::Method::by_name(&self.operation).map(|method| method.rpc)
     }
 
     pub fn version(&self) -> Version {
         Version::parse(&self.version).unwrap_or(Version::V1_0)
+    }
+
+    /// Whether `caller` is in the team for which it was asked.
+    fn is_of_team(&self, team: Option<&TeamId>) -> bool {
+        self.team.as_deref().is_some_and(|own| team.is_some_and(|team| *team.0 == *own))
     }
 
     /// Scheme, host and port of the webhook, for the record: its path may be a secret.
@@ -93,16 +115,20 @@ impl Recipient {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(USER_AGENT, OUR_NAME);
         headers.insert(A2A_VERSION, HeaderValue::from_static(version.as_str()));
-        headers.extend(secret(&self.token).filter(|_| !self.token.is_empty()).map(|token| (TOKEN, token)));
-        let credentials =
-            self.authentication.as_ref().filter(|(scheme, secret)| ![scheme, secret].contains(&&String::new()));
-        let written = credentials.and_then(|(scheme, credentials)| secret(&format!("{scheme} {credentials}")));
-        headers.extend(written.map(|credentials| (AUTHORIZATION, credentials)));
+        if !self.token.is_empty() {
+            headers.extend(sensitive(&self.token).map(|token| (TOKEN, token)));
+        }
+        if let Some(Credentials { scheme, credentials }) = &self.authentication
+            && !scheme.is_empty()
+            && !credentials.is_empty()
+        {
+            headers.extend(sensitive(&format!("{scheme} {credentials}")).map(|value| (AUTHORIZATION, value)));
+        }
         headers
     }
 }
 
-fn secret(text: &str) -> Option<HeaderValue> {
+fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -115,14 +141,13 @@ pub struct Relay {
     clock: Clock,
     /// The address below which agents reach us; None: agents are given callers' own addresses.
     base: Option<String>,
-    timeout: Duration,
 }
 
 impl Relay {
     pub fn new(settings: &Settings, store: Arc<Store>, outbound: Arc<Outbound>, clock: Clock) -> Self {
         let url = settings.push.url.as_ref().or(settings.public_url.as_ref());
-        let base = url.map(|url| format!("{}/push/", url.as_str().trim_end_matches('/')));
-        Self { store, outbound, clock, base, timeout: settings.push.timeout }
+        let base = url.map(|url| format!("{}{PATH}", url.as_str().trim_end_matches('/')));
+        Self { store, outbound, clock, base }
     }
 
     /// The call as the agent is to see it, if it brings a configuration.
@@ -138,12 +163,15 @@ impl Relay {
             let authentication = config.authentication.take();
             let recipient = Recipient {
                 key: call.caller.key.0.to_string(),
+                team: call.caller.team.as_ref().map(|team| team.0.to_string()),
                 agent: agent.id.0.to_string(),
-                task: config.task_id.clone(),
+                task: Some(config.task_id.clone()).filter(|task| !task.is_empty()),
+                operation: call.operation.method().name.to_owned(),
                 version: call.version.as_str().to_owned(),
                 url: std::mem::replace(&mut config.url, format!("{base}{handle}")),
                 token: std::mem::take(&mut config.token),
-                authentication: authentication.map(|found| (found.scheme, found.credentials)),
+                authentication: authentication
+                    .map(|AuthenticationInfo { scheme, credentials }| Credentials { scheme, credentials }),
             };
             let recipient = serde_json::to_string(&recipient).expect("a recipient serializes");
             config.token = self.store.cipher().seal(place(&handle), &recipient);
@@ -157,7 +185,7 @@ impl Relay {
         let Ok(url) = Url::parse(&config.url) else {
             return refuse("url", "is no URL: write it as in https://host/path");
         };
-        if let Err(error) = self.outbound.claimed(&url) {
+        if let Err(error) = self.outbound.webhook(&url) {
             let why = match error {
                 OutboundError::Forbidden(why) => why,
                 other => other.to_string(),
@@ -169,7 +197,7 @@ impl Relay {
         for (member, text) in
             [("token", config.token.as_str()), ("authentication", scheme), ("authentication", credentials)]
         {
-            if secret(text).is_none() {
+            if sensitive(text).is_none() {
                 return refuse(member, "has characters that no header can carry");
             }
         }
@@ -182,34 +210,48 @@ impl Relay {
     }
 
     /// An agent's answer about configurations as the caller is to read it: with its own address in place of ours, and
-    /// its own secrets. Of a colleague's, the secrets are left out.
+    /// its own secrets. Of a colleague's, the secrets are left out, and of anybody else's the address too.
     ///
     /// # Errors
     /// InvalidAgentResponse for an answer that cannot be read.
-    pub fn incoming(&self, answer: Answer, caller: &Caller) -> Result<Answer, Error> {
-        if self.base.is_none() {
-            return Ok(answer);
+    pub fn incoming(&self, answer: Answer, caller: &Caller, agent: &Agent) -> Result<Answer, Error> {
+        let mut response = content::typed_answer(answer.clone())?;
+        let configs = match &mut response {
+            Response::PushConfig(config) => std::slice::from_mut(config),
+            Response::PushConfigs(list) => &mut list.configs[..],
+            _ => &mut [],
+        };
+        let mut is_changed = false;
+        for config in configs {
+            is_changed |= self.restore(config, caller, agent);
         }
-        let (rpc, peek) = (answer.rpc, answer.peek.clone());
-        let mut response = content::typed_answer(answer)?;
-        match &mut response {
-            Response::PushConfig(config) => self.opened(config, caller),
-            Response::PushConfigs(list) => list.configs.iter_mut().for_each(|config| self.opened(config, caller)),
-            _ => {}
-        }
-        Ok(Answer { rpc, peek, content: Content::Typed(Box::new(response)) })
+        let content = if is_changed { Content::Typed(Box::new(response)) } else { answer.content };
+        Ok(Answer { rpc: answer.rpc, peek: answer.peek, content })
     }
 
-    fn opened(&self, config: &mut TaskPushNotificationConfig, caller: &Caller) {
-        let handle = self.base.as_ref().and_then(|base| config.url.strip_prefix(base.as_str()));
-        let Some(recipient) = handle.and_then(|handle| self.recipient(handle, &config.token)) else { return };
-        let is_own = recipient.key == *caller.key.0;
-        config.url = recipient.url;
+    /// Puts back what [`Relay::outgoing`] took out, whatever our address was then; false when it is none of ours.
+    fn restore(&self, config: &mut TaskPushNotificationConfig, caller: &Caller, agent: &Agent) -> bool {
+        let handle = config.url.rsplit_once(PATH).map(|(_, handle)| handle);
+        let recipient = handle.and_then(|handle| self.recipient(handle, &config.token));
+        let Some(recipient) = recipient else {
+            // Sealed under a key that is gone, or not sent back: what is left of it is worth nothing to anybody.
+            let is_ours = self.base.as_ref().is_some_and(|base| config.url.starts_with(base.as_str()));
+            if is_ours {
+                config.token.clear();
+            }
+            return is_ours;
+        };
+        let is_of_agent = recipient.agent == *agent.id.0;
+        let is_own = is_of_agent && recipient.key == *caller.key.0;
+        let is_shared = is_own || (is_of_agent && recipient.is_of_team(caller.team.as_ref()));
+        config.url = if is_shared { recipient.url } else { String::new() };
         config.token = if is_own { recipient.token } else { String::new() };
-        config.authentication = recipient.authentication.map(|(scheme, credentials)| AuthenticationInfo {
+        let authentication = recipient.authentication.filter(|_| is_shared);
+        config.authentication = authentication.map(|Credentials { scheme, credentials }| AuthenticationInfo {
             scheme,
             credentials: if is_own { credentials } else { String::new() },
         });
+        true
     }
 
     /// What was sealed for this address, if the token was; for any other there is none.
@@ -218,63 +260,72 @@ impl Relay {
         serde_json::from_str(&opened).ok()
     }
 
-    /// Hands a notification on. While the webhook cannot be reached or asks for patience, it is tried again, so it may
-    /// arrive twice. How often it was sent comes back.
+    /// Hands a notification on, and counts in `attempts` how often it is sent. While the webhook cannot be reached or
+    /// asks for patience, it is tried again, so it may arrive twice. The time for all of it is the caller's to set.
     ///
     /// # Errors
     /// UpstreamUnavailable when the webhook did not take it.
-    pub async fn deliver(&self, recipient: &Recipient, body: Bytes) -> Result<u32, Error> {
-        let refused =
-            |why: OutboundError| undelivered("the webhook's address is not allowed", Sent::NotSent).because(why);
+    pub async fn deliver(&self, recipient: &Recipient, body: Bytes, attempts: &mut u32) -> Result<(), Error> {
         let url =
             Url::parse(&recipient.url).map_err(|_| undelivered("the webhook's address is none", Sent::NotSent))?;
-        let to = self.outbound.claimed(&url).map_err(refused)?;
-        let sent = async {
-            let mut pauses = PAUSES.iter();
-            for attempt in 1.. {
-                let mut request = Request::new(Pieces::new([body.clone(), Bytes::new(), Bytes::new()]));
-                *request.method_mut() = Method::POST;
-                *request.headers_mut() = recipient.headers();
-                let failed = match self.outbound.send(&to, request).await {
-                    Ok(response) if response.status().is_success() => return Ok(attempt),
-                    Ok(response) => answered(response.status()),
-                    Err(error) => unreached(error),
-                };
-                match pauses.next().filter(|_| failed.retry_after().is_some()) {
-                    Some(pause) => sleep(*pause).await,
-                    None => return Err(failed),
-                }
+        let to = self.outbound.webhook(&url).map_err(|error| unreached(error).into_error())?;
+        let mut pauses = PAUSES.iter();
+        loop {
+            let mut request = Request::new(Pieces::new([body.clone(), Bytes::new(), Bytes::new()]));
+            *request.method_mut() = Method::POST;
+            *request.headers_mut() = recipient.headers();
+            *attempts += 1;
+            let failed = match self.outbound.send(&to, request).await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => answered(response.status()),
+                Err(error) => unreached(error),
+            };
+            match (failed, pauses.next()) {
+                (Failed::ForNow(_), Some(pause)) => sleep(*pause).await,
+                (failed, _) => return Err(failed.into_error()),
             }
-            unreachable!("the pauses come to an end")
-        };
-        let late = || Err(undelivered("the webhook did not answer in time", Sent::Maybe));
-        timeout(self.timeout, Box::pin(sent)).await.unwrap_or_else(|_| late())
+        }
+    }
+}
+
+/// What came of one attempt.
+enum Failed {
+    /// It may do better in a moment.
+    ForNow(Error),
+    ForGood(Error),
+}
+
+impl Failed {
+    fn into_error(self) -> Error {
+        match self {
+            Self::ForNow(error) | Self::ForGood(error) => error,
+        }
     }
 }
 
 /// A webhook that did not take a notification is its owner's to mend.
-fn undelivered(message: impl Into<String>, sent: Sent) -> Error {
+pub fn undelivered(message: impl Into<String>, sent: Sent) -> Error {
     Error::new(Kind::UpstreamUnavailable, message).origin_is(Origin::Caller).sent_is(sent)
 }
 
-fn answered(status: StatusCode) -> Error {
+fn answered(status: StatusCode) -> Failed {
     let error = undelivered(format!("the webhook answered HTTP {}", status.as_u16()), Sent::Sent);
     match status.as_u16() {
-        408 | 425 | 429 | 500 | 502..=504 => error.retry_after_is(PAUSES[0]),
-        _ => error,
+        408 | 425 | 429 | 500 | 502..=504 => Failed::ForNow(error),
+        _ => Failed::ForGood(error),
     }
 }
 
-fn unreached(error: OutboundError) -> Error {
+fn unreached(error: OutboundError) -> Failed {
     match error {
         OutboundError::Forbidden(_) => {
-            undelivered("the webhook's address is not allowed", Sent::NotSent).because(error)
+            Failed::ForGood(undelivered("the webhook's address is not allowed", Sent::NotSent).because(error))
         }
         OutboundError::Connect(_) => {
-            undelivered("the webhook cannot be reached", Sent::NotSent).because(error).retry_after_is(PAUSES[0])
+            Failed::ForNow(undelivered("the webhook cannot be reached", Sent::NotSent).because(error))
         }
         OutboundError::Broken(_) => {
-            undelivered("the connection to the webhook broke", Sent::Maybe).because(error).retry_after_is(PAUSES[0])
+            Failed::ForNow(undelivered("the connection to the webhook broke", Sent::Maybe).because(error))
         }
     }
 }
@@ -319,17 +370,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_printed_without_what_is_secret_in_it() {
+    fn a_recipient_is_printed_without_what_is_secret_in_it() {
+        let secret = || "s3cret".to_owned();
         let recipient = Recipient {
             key: "key_1".to_owned(),
+            team: None,
             agent: "agt_1".to_owned(),
-            task: "t".to_owned(),
+            task: Some("t".to_owned()),
+            operation: "SendMessage".to_owned(),
             version: "0.3".to_owned(),
             url: "https://hooks.example/s3cret".to_owned(),
-            token: "s3cret".to_owned(),
-            authentication: Some(("Bearer".to_owned(), "s3cret".to_owned())),
+            token: secret(),
+            authentication: Some(Credentials { scheme: "Bearer".to_owned(), credentials: secret() }),
         };
         let printed = format!("{recipient:?} {} {:?}", recipient.origin(), recipient.headers());
         assert!(!printed.contains("s3cret") && printed.contains("https://hooks.example"), "{printed}");
+        assert_eq!(recipient.asked_by(), Some(Rpc::SendMessage));
     }
 }

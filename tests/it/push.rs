@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::ownership::{self, Keys};
@@ -39,8 +41,10 @@ async fn real_agents_notify_callers_in_the_version_in_which_they_asked() {
     let port = Port::reserve();
     let entry = |name: &str, url: &str| format!("- {{name: {name}, url: '{url}', trust_card_url: true}}\n");
     let agents = [entry("new", &new.url), entry("old", &old.url), entry("js", &js.url)].concat();
-    let config =
-        format!("push: {{url: 'http://{}'}}\noutbound: {{allow: [127.0.0.0/8]}}\nagents:\n{agents}", port.address());
+    let config = format!(
+        "push: {{url: 'http://{}', allow: [127.0.0.0/8]}}\noutbound: {{allow: [127.0.0.0/8]}}\nagents:\n{agents}",
+        port.address()
+    );
     let gateway = TestGateway::start_at(&port.address(), &config).await;
     for agent in ["new", "old", "js"] {
         let path = format!("/{agent}-1.0");
@@ -107,7 +111,9 @@ impl Stand {
             "- {{name: a, url: '{}', protocol_version: '1.0', bindings: [jsonrpc], dialect: {{waiting: native}}{more}}}\n",
             shelf.url()
         );
-        let config = format!("push: {{url: 'http://gateway.internal', timeout_ms: 3000}}\nagents:\n{entry}");
+        let config = format!(
+            "push: {{url: 'http://gateway.internal', allow: [127.0.0.0/8], timeout_ms: 3000}}\nagents:\n{entry}"
+        );
         let gateway = ownership::gateway(&database, &config).await;
         let keys = Keys::make(&gateway).await;
         Self { shelf, gateway, keys, webhook: webhook().await, _database: database }
@@ -132,8 +138,12 @@ impl Stand {
     }
 
     async fn notify(&self, given: &Given, payload: &Value) -> Answer {
+        self.post(given, payload.to_string()).await
+    }
+
+    async fn post(&self, given: &Given, body: impl Into<Bytes>) -> Answer {
         let headers = [("x-a2a-notification-token", given.token.as_str()), ("content-type", "application/json")];
-        self.gateway.request(Method::POST, &given.path, &headers, payload.to_string()).await
+        self.gateway.request(Method::POST, &given.path, &headers, body).await
     }
 }
 
@@ -191,8 +201,20 @@ async fn only_the_token_of_a_configuration_opens_its_address_and_only_for_what_i
             let answer = stand.notify(&sent, &lie).await;
             assert_eq!(reason(&answer).1, "INVALID_AGENT_RESPONSE", "{lie}: {}", answer.text());
         }
-        let answer = stand.notify(&sent, &json!("x")).await;
-        assert_eq!(reason(&answer).1, "INVALID_AGENT_RESPONSE", "{}", answer.text());
+        let whole = of_mine.to_string().into_bytes();
+        let no_text = of_mine.to_string().replace("my-context", "?").into_bytes();
+        let no_text: Vec<u8> = no_text.iter().map(|byte| if *byte == b'?' { 0xff } else { *byte }).collect();
+        for broken in [
+            b"{\"".to_vec(),
+            whole[..whole.len() - 1].to_vec(),
+            [&whole[..], b"}"].concat(),
+            no_text,
+            b"\"x\"".to_vec(),
+            Vec::new(),
+        ] {
+            let answer = stand.post(&sent, broken.clone()).await;
+            assert_eq!(reason(&answer).1, "INVALID_AGENT_RESPONSE", "{broken:?}: {}", answer.text());
+        }
         assert_eq!(stand.webhook.calls().len(), 0, "nobody was told");
         let list = stand.rpc(&blue, "ListTasks", json!({ "status": "TASK_STATE_FAILED" })).await;
         assert_eq!(list["result"]["tasks"], json!([]), "a lie changes no state");
@@ -215,16 +237,35 @@ async fn only_the_token_of_a_configuration_opens_its_address_and_only_for_what_i
         let colleague = stand.rpc(&mate, "GetTaskPushNotificationConfig", named).await;
         assert_eq!(colleague["result"]["url"], config["url"]);
         assert!(!colleague.to_string().contains("secret"), "a colleague's: {colleague}");
+        stand.shelf.say("configs", json!({ "configs": [stand.shelf.tasks.lock().unwrap()["config"]] }));
+        let list = stand.rpc(&red, "ListTaskPushNotificationConfigs", json!({ "taskId": "mine" })).await;
+        assert_eq!(list["result"]["configs"], json!([config]), "{list}");
+        let unbound = json!({ "message": { "messageId": "r", "role": "ROLE_AGENT", "parts": [{ "text": "x" }] } });
+        let answer = stand.notify(&of_task, &unbound).await;
+        assert_eq!(reason(&answer).1, "INVALID_AGENT_RESPONSE", "of no task at all: {}", answer.text());
+
+        // An agent that gives one caller's configuration to another gives away nothing of it.
+        let mut given_away = stand.shelf.tasks.lock().unwrap()["config"].clone();
+        given_away["taskId"] = json!("theirs");
+        stand.shelf.say("config", given_away);
+        let named = json!({ "taskId": "theirs", "id": "c" });
+        let stranger = stand.rpc(&blue, "GetTaskPushNotificationConfig", named).await;
+        assert!(stranger["result"]["taskId"] == "theirs" && stranger["result"]["url"] == "", "{stranger}");
+        assert!(
+            !stranger.to_string().contains("secret") && !stranger.to_string().contains(&of_task.token),
+            "{stranger}"
+        );
 
         // Whoever may not call is not told either.
         let keys = stand.gateway.admin("KeyService/ListKeys", json!({})).await;
         let key = keys["keys"].as_array().unwrap().iter().find(|key| key["alias"] == "red-1").unwrap();
         let blocked = json!({ "id": key["id"] });
         stand.gateway.admin("KeyService/BlockKey", blocked).await;
-        let seen = stand.webhook.calls().len();
         until(LIMIT, async || stand.notify(&sent, &of_mine).await.status == 403).await;
         assert_eq!(reason(&stand.notify(&of_task, &of_mine).await), (403, "PERMISSION_DENIED".to_owned()));
-        println!("{} before it was known", stand.webhook.calls().len() - seen);
+        let told = stand.webhook.calls().len();
+        stand.notify(&sent, &of_mine).await;
+        assert_eq!(stand.webhook.calls().len(), told);
         stand.gateway.finish().await;
     }
 }
@@ -261,6 +302,7 @@ async fn a_webhook_is_tried_again_while_it_asks_for_patience_and_each_notificati
     assert_eq!(stand.webhook.calls().len(), 3);
     let record = stand.gateway.record().await;
     assert_eq!((record.error, record.fault, record.sent), (Some("UPSTREAM_UNAVAILABLE"), Some("caller"), Some("sent")));
+    assert_eq!(record.attempts, 1);
 
     // What an agent says of a task counts, also when nobody asked.
     let list = stand.rpc(&red, "ListTasks", json!({ "status": "TASK_STATE_COMPLETED" })).await;
@@ -298,7 +340,6 @@ async fn a_webhook_must_be_an_address_that_may_be_called() {
         let reply = gateway.rpc("a", "message/send", request).await;
         let message = reply["error"]["message"].as_str().unwrap_or_default();
         assert!(message.starts_with(&format!("{old}.{member}: ")), "{url}: {reply}");
-        println!("{message}");
     }
     assert_eq!(agent.agent.calls().len(), 0, "nothing was sent");
     gateway.finish().await;
@@ -316,6 +357,12 @@ async fn a_context_that_the_agent_knows_by_another_name_has_its_own_in_notificat
     let reply = stand.rpc(&red, "SendMessage", request).await;
     assert!(reply["result"]["message"].is_object(), "{reply}");
     let asked = stand.shelf.agent.last().json()["params"].clone();
+    // By a stream it is the same.
+    let mut streamed = asking(&json!({ "task": task("s", "c", "COMPLETED") }));
+    streamed["configuration"] = json!({ "taskPushNotificationConfig": stand.config() });
+    stand.gateway.stream("a", "SendStreamingMessage", streamed).await.into_body().collect().await.unwrap();
+    let in_stream = stand.shelf.agent.last().json()["params"]["configuration"]["taskPushNotificationConfig"].clone();
+    assert!(given(&in_stream).path.starts_with("/push/"), "{in_stream}");
     let theirs = asked["message"]["contextId"].as_str().unwrap();
     assert_ne!(theirs, "my own");
     let given = given(&asked["configuration"]["taskPushNotificationConfig"]);
@@ -345,5 +392,31 @@ async fn what_changed_is_not_told_a_caller_of_0_3_when_the_agent_does_not_say_ho
     let message = json!({ "messageId": "r", "role": "ROLE_AGENT", "contextId": "c", "parts": [{ "text": "x" }] });
     assert_eq!(stand.notify(&given, &json!({ "message": message })).await.status, 200);
     assert_eq!(parsed(&stand.webhook.last().body)["kind"], "message");
+    stand.gateway.finish().await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_never_answers_is_waited_for_within_the_agents_slots_and_the_time_for_one_notification() {
+    // The system accepts for it, and nobody reads.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stand = Stand::start(Database::sqlite(), ", limits: {calls_max: 1}").await;
+    let red = stand.keys.red[0].clone();
+    let mine = task("mine", "c", "WORKING");
+    let mut request = asking(&json!({ "task": mine }));
+    let config = json!({ "url": format!("http://{}/hook", silent.local_addr().unwrap()) });
+    request["configuration"] = json!({ "taskPushNotificationConfig": config });
+    stand.rpc(&red, "SendMessage", request).await;
+    let given = given(&stand.shelf.agent.last().json()["params"]["configuration"]["taskPushNotificationConfig"]);
+    let payload = json!({ "task": mine });
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let call = stand.gateway.rpc("a", "GetTask", json!({ "id": "mine" })).await;
+        (stand.notify(&given, &payload).await, call)
+    };
+    let (first, (second, call)) = tokio::join!(stand.notify(&given, &payload), later);
+    assert_eq!(reason(&first), (503, "UPSTREAM_UNAVAILABLE".to_owned()), "{}", first.text());
+    assert!(first.text().contains("not handed on in time"), "{}", first.text());
+    assert_eq!(reason(&second), (429, "RATE_LIMITED".to_owned()), "{}", second.text());
+    assert_eq!(call["result"], mine, "a call beside it: {call}");
     stand.gateway.finish().await;
 }

@@ -152,6 +152,7 @@ static CONFIGURATION_V1: Shape = Shape {
     members: &[
         inside("taskPushNotificationConfig", &NESTED_PUSH),
         foreign("pushNotificationConfig"),
+        foreign("pushNotification"),
         only("historyLength"),
         only("returnImmediately"),
         foreign("blocking"),
@@ -164,6 +165,7 @@ static CONFIGURATION_V03: Shape = Shape {
     members: &[
         inside("pushNotificationConfig", &NESTED_PUSH),
         foreign("taskPushNotificationConfig"),
+        foreign("pushNotification"),
         only("historyLength"),
         only("blocking"),
         foreign("returnImmediately"),

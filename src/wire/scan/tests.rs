@@ -32,6 +32,7 @@ fn refuses_second_and_disguised_spellings_of_what_policy_reads() {
         r#"{"configuration":{"taskPushNotificationConfig":{"tenant":"b"}}}"#,
         r#"{"configuration":{"taskPushNotificationConfig":{"taskId":"b"}}}"#,
         r#"{"configuration":{"pushNotificationConfig":{"url":"http://169.254.169.254/"}}}"#,
+        r#"{"configuration":{"pushNotification":{"url":"http://169.254.169.254/"}}}"#,
         "{\"message\":{\"taskId\":\"a\",\"ta\u{17f}kId\":\"b\"}}",
     ] {
         assert!(!request(disguised).unwrap().canonical, "{disguised}");
