@@ -181,6 +181,8 @@ pub struct WorkflowHint(pub Option<Arc<str>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtensionUri(pub String);
 
+/// The header that says which version a message is in (A2A 3.6.1).
+pub const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
 /// The header of extensions in 1.0 (A2A 3.2.6) and in 0.3.
 const EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
 const X_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");

@@ -196,6 +196,11 @@ impl Ownership {
         if row.claim.is_empty() { self.index.put(row) } else { Arc::new(row) }
     }
 
+    /// Whether `caller` shares in what the maker of `row` made, and it is not remembered for its id's sake alone.
+    fn may_read(&self, scope: TaskScope, row: &OwnedRow, caller: &Caller, now: i64) -> bool {
+        shares(scope, row, caller) && (row.is_context != 0 || !self.is_gone(row, now))
+    }
+
     /// Whether a task is remembered for its id's sake alone.
     fn is_gone(&self, row: &OwnedRow, now: i64) -> bool {
         let retention = i64::try_from(self.settings.retention.as_micros()).unwrap_or(i64::MAX);

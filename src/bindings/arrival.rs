@@ -10,14 +10,14 @@ use http::{HeaderMap, HeaderName};
 use super::address::source;
 use super::peer_of;
 use crate::call::{
-    AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, MeantByAddress, Raw, TraceContext, WorkflowHint,
+    A2A_VERSION, AgentName, Arrival, Call, CallId, Caller, ExtensionUri, Form, MeantByAddress, Raw, TraceContext,
+    WorkflowHint,
 };
 use crate::config::{Settings, is_credential};
 use crate::error::{Error, Kind};
 use crate::gateway::Gateway;
 use crate::operation::{Binding, Operation, Version};
 
-const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
 const A2A_AGENT: HeaderName = HeaderName::from_static("a2a-agent");
 
 /// What is known of a request from its head, whose path may name the agent. Takes the headers out of `head`.

@@ -167,7 +167,9 @@ fn written(event: Event, version: Version) -> Result<Bytes, Error> {
         };
         return json::write_response(&Response::Task(task), version);
     }
-    let mut messages = EventWriter::new(Form::Json(version)).write(event)?;
-    messages.truncate(1);
-    messages.pop().ok_or_else(|| Error::new(Kind::InvalidAgentResponse, "the notification has nothing in it"))
+    let messages = EventWriter::new(Form::Json(version)).write(event)?;
+    messages
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::new(Kind::InvalidAgentResponse, "the notification has nothing in it"))
 }

@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use super::contexts::{Claim, at_home, is_send};
 use super::writer::Write;
-use super::{ATTEMPTS_MAX, Named, Ownership, shares, spelled, withheld};
+use super::{ATTEMPTS_MAX, Named, Ownership, spelled, withheld};
 use crate::call::{Call, Caller, Event, Peek, Reply, ReplyBody, ReplyMeta};
 use crate::config::TaskScope;
 use crate::error::{Error, Kind, Sent};
@@ -184,8 +184,7 @@ impl Learner {
     /// That rows which a reply names are the caller's.
     fn judge(&self, found: &[Arc<OwnedRow>]) -> Result<(), Error> {
         let now = self.ownership.store.now();
-        let is_gone = |row: &OwnedRow| row.is_context == 0 && self.ownership.is_gone(row, now);
-        let is_own = |row: &OwnedRow| shares(self.scope, row, &self.caller) && !is_gone(row);
+        let is_own = |row: &OwnedRow| self.ownership.may_read(self.scope, row, &self.caller, now);
         if self.scope == TaskScope::None || found.iter().all(|row| is_own(row)) {
             return Ok(());
         }
@@ -274,8 +273,7 @@ impl Ownership {
         let (task, context) = (peek.task_id.as_deref(), peek.context_id.as_deref());
         let rows = self.known(&agent.id.0, task.as_slice(), context.as_slice()).await?;
         let now = self.store.now();
-        let is_told = |row: &OwnedRow| shares(scope, row, caller) && (row.is_context != 0 || !self.is_gone(row, now));
-        if !rows.iter().all(|row| is_told(row)) {
+        if !rows.iter().all(|row| self.may_read(scope, row, caller, now)) {
             return Err(withheld());
         }
         Ok(rows.into_iter().find(|row| row.is_context == 0))

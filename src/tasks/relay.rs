@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use url::Url;
 
-use crate::call::{AgentName, Answer, Call, Caller, Content, KeyId, Response, TeamId};
+use crate::call::{A2A_VERSION, AgentName, Answer, Call, Caller, Content, KeyId, Response, TeamId};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::{Error, Kind, Origin, Sent};
 use crate::operation::{self, Operation, Rpc, Version};
-use crate::outbound::{Outbound, OutboundError};
+use crate::outbound::{OUR_NAME, Outbound, OutboundError};
 use crate::proto::{AuthenticationInfo, TaskPushNotificationConfig};
 use crate::registry::Agent;
 use crate::store::{Place, Store};
@@ -30,8 +30,6 @@ use crate::wire::content;
 
 /// Where the token of a notification stands (A2A 4.3.3).
 pub const TOKEN: HeaderName = HeaderName::from_static("x-a2a-notification-token");
-const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
-const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
 /// What a caller's address and credentials may be together: sealed, they are a header of the agent's requests.
 const BYTES_MAX: usize = 4_096;
 /// Below it are the addresses of all configurations.
@@ -156,8 +154,9 @@ impl Relay {
     /// InvalidParams for an address that must not be called, and for what no header can carry.
     pub fn outgoing(&self, call: &Call, agent: &Agent) -> Result<Option<Box<Call>>, Error> {
         let Some(base) = self.base.as_ref().filter(|_| config(&call.operation).is_some()) else { return Ok(None) };
-        let mut operation = call.operation.clone();
-        if let Some(config) = config_mut(&mut operation) {
+        // The caller's bytes have the caller's address.
+        let mut relayed = Box::new(Call { raw: None, ..call.clone() });
+        if let Some(config) = config_mut(&mut relayed.operation) {
             self.check(config, call)?;
             let handle = self.clock.uuid().simple().to_string();
             let authentication = config.authentication.take();
@@ -176,8 +175,7 @@ impl Relay {
             let recipient = serde_json::to_string(&recipient).expect("a recipient serializes");
             config.token = self.store.cipher().seal(place(&handle), &recipient);
         }
-        // The caller's bytes have the caller's address.
-        Ok(Some(Box::new(Call { operation, raw: None, ..call.clone() })))
+        Ok(Some(relayed))
     }
 
     fn check(&self, config: &TaskPushNotificationConfig, call: &Call) -> Result<(), Error> {

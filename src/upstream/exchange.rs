@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use tokio::time::timeout;
 
 use super::events::{Events, Source};
@@ -13,18 +13,16 @@ use super::{
     with_history_of,
 };
 use crate::access::Permitted;
-use crate::call::{Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta, Response};
+use crate::call::{A2A_VERSION, Answer, Call, Event, ExtensionUri, Form, Raw, Reply, ReplyBody, ReplyMeta};
 use crate::config::Timeouts;
 use crate::error::{Error, Kind};
 use crate::operation::{Binding, Operation, Rpc, Version};
+use crate::outbound::OUR_NAME;
 use crate::proto::stream_response::Payload;
 use crate::proto::{self};
 use crate::registry::Agent;
 use crate::wire::content;
 use crate::wire::{json, proto as protobuf};
-
-const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
-const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("switchboard/", env!("CARGO_PKG_VERSION")));
 
 pub(super) struct Exchange<'a> {
     pub(super) upstream: &'a Upstream,
@@ -236,12 +234,8 @@ impl<'a> Exchange<'a> {
         if answer.peek.state.is_some_and(proto::TaskState::is_terminal) {
             return Err(has_ended());
         }
-        match content::typed_answer(answer)? {
-            Response::Task(task) => {
-                Ok(content::typed_event(proto::StreamResponse { payload: Some(Payload::Task(task)) }))
-            }
-            _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
-        }
+        let task = content::task_of(answer)?;
+        Ok(content::typed_event(proto::StreamResponse { payload: Some(Payload::Task(task)) }))
     }
 
     /// A 1.0 caller before a 0.3 agent.

@@ -87,10 +87,7 @@ impl Exchange<'_> {
         let asked = Asked { operation: &get, raw: None, tenant: &self.tenant };
         let answer = failure::in_time(self.patience.total(), self.ask(&asked)).await?.content;
         about_the_same_task(Some(id), &answer.peek)?;
-        match content::typed_answer(answer)? {
-            Response::Task(task) => Ok(task),
-            _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
-        }
+        content::task_of(answer)
     }
 
     /// Whether the agent is known not to stream.

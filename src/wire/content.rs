@@ -43,16 +43,24 @@ pub fn typed_answer(answer: Answer) -> Result<Response, Error> {
     }
 }
 
+/// The task that an answer to a GetTask is.
+///
+/// # Errors
+/// InvalidAgentResponse when it is none.
+pub fn task_of(answer: Answer) -> Result<proto::Task, Error> {
+    match typed_answer(answer)? {
+        Response::Task(task) => Ok(task),
+        _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
+    }
+}
+
 /// The task that a reply to a GetTask is.
 ///
 /// # Errors
 /// InvalidAgentResponse when it is none.
 pub fn task_in(reply: Reply) -> Result<proto::Task, Error> {
     match reply.body {
-        ReplyBody::One(answer) => match typed_answer(answer)? {
-            Response::Task(task) => Ok(task),
-            _ => Err(Error::new(Kind::InvalidAgentResponse, "the agent did not answer with the task")),
-        },
+        ReplyBody::One(answer) => task_of(answer),
         ReplyBody::Stream(_) => Err(Error::new(Kind::InvalidAgentResponse, "the agent answered with a stream")),
     }
 }
